@@ -1,0 +1,15 @@
+"""Checkpoint bundles: one folder a run, checked by its manifest, read without torch."""
+
+from diger.bundle.card import model_card
+from diger.bundle.find import BrokenBundle, list_bundles
+from diger.bundle.reader import Bundle
+from diger.bundle.writer import BundleWriter, check_target
+
+__all__ = [
+    "BrokenBundle",
+    "Bundle",
+    "BundleWriter",
+    "check_target",
+    "list_bundles",
+    "model_card",
+]

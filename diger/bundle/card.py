@@ -1,0 +1,263 @@
+"""The model card: front matter the Hub understands, and what a reader should know before use.
+
+Everything that came from data or a configuration is escaped; the front matter is written by
+huggingface_hub's own `ModelCardData`, imported only here. A value that was not measured is left
+out or blank.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from diger.bundle import documents, schema, tables
+from diger.bundle.documents import entry, is_number
+from diger.bundle.text import markdown
+from diger.errors import DigerError
+
+TAGS = ("diger", "semantic-ids", "generative-recommendation")
+_SHOWN = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@10")
+_METHODS = {
+    "static": "The semantic IDs were made first and frozen; the recommender was trained on them.",
+    "detached": "The tokenizer trained on alongside the recommender by its own losses only; no "
+    "gradient of the recommendation loss reached it.",
+    "differentiable": "Tokenizer and recommender were trained jointly: the recommendation loss "
+    "reached the codebooks.",
+    "ste": "Tokenizer and recommender were trained jointly with a plain straight-through "
+    "estimator, without exploration noise.",
+    "popularity": "A baseline: items by how often they occur in the training events.",
+    "sasrec": "A baseline: SASRec, which scores items by their own embeddings, without semantic "
+    "IDs.",
+}
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def model_card(
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    items: pd.DataFrame | None = None,
+    *,
+    complete: bool = True,
+    licence: str | None = None,
+    repository: str | None = None,
+) -> str:
+    """The `README.md` of a bundle.
+
+    Args:
+        config: `config.json` (`diger.bundle.documents.Config`).
+        metrics: `metrics.json` (`diger.bundle.documents.Metrics`).
+        items: the table of `items.parquet`, for the summary of SIDs and the loading example.
+        complete: whether the bundle has weights; a results-only card shows how to read results.
+        licence: a licence identifier that the Hub knows. By default "mit" for simulated data and
+            "other" for real data, whose terms the card then repeats.
+        repository: the path or Hub id to load from; by default the bundle's name.
+
+    Raises:
+        DigerError: huggingface_hub is not installed, or `licence` is not an identifier.
+    """
+    name = str(config.get("name") or "DIGER bundle")
+    sections = [
+        f"# {markdown(name)}",
+        _what(config, complete),
+        _results(metrics),
+        _training(config),
+        _sids(items),
+        _loading(repository or name, items, complete),
+        _limits(config),
+        _data(config, items),
+    ]
+    body = "\n\n".join(section for section in sections if section)
+    return f"---\n{_front_matter(config, metrics, name, licence)}\n---\n\n{body}\n"
+
+
+def _front_matter(
+    config: Mapping[str, Any], metrics: Mapping[str, Any], name: str, licence: str | None
+) -> str:
+    try:
+        from huggingface_hub import EvalResult, ModelCardData
+    except ImportError:
+        raise DigerError(
+            "writing a model card needs huggingface_hub: pip install 'huggingface_hub>=1.0'"
+        ) from None
+    simulated = entry(config, "dataset", "simulated") is True
+    licence = licence or ("mit" if simulated else "other")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
+        raise DigerError(f"licence must be an identifier such as mit or cc-by-4.0, got {licence!r}")
+    method = entry(config, "arm", "method")
+    dataset = entry(config, "dataset", "name") or "unknown"
+    tested = documents.headline(metrics, "test") or documents.Result(metrics={})
+    decoding = tested.get("decoding", "decoding unknown")
+    evaluated = [
+        EvalResult(
+            task_type="recommendation",
+            task_name="Next-item recommendation",
+            dataset_type=str(dataset),
+            dataset_name=str(entry(config, "dataset", "title") or dataset),
+            dataset_split="test",
+            metric_type=metric.partition("@")[0],
+            metric_name=f"{metric} ({decoding})",
+            metric_value=round(value, 6),
+        )
+        for metric, value in tested["metrics"].items()
+        if is_number(value)
+    ]
+    return ModelCardData(
+        license=licence,
+        license_name="terms-of-the-dataset" if licence == "other" else None,
+        library_name="diger",
+        tags=[*TAGS, *([str(method)] if method else []), *(["simulated"] if simulated else [])],
+        model_name=name,
+        eval_results=evaluated or None,
+        dataset=str(dataset),
+    ).to_yaml()
+
+
+def _what(config: Mapping[str, Any], complete: bool) -> str:
+    dataset = entry(config, "dataset", "title") or entry(config, "dataset", "name")
+    lines = [
+        "A next-item recommender trained with DIGER, differentiable semantic IDs for generative "
+        "recommendation ([arXiv 2601.19711](https://arxiv.org/abs/2601.19711)).",
+        _METHODS.get(str(entry(config, "arm", "method")), ""),
+        f"Dataset: {markdown(dataset)}." if dataset else "",
+        "" if complete else "**Results only**: this bundle carries no weights.",
+    ]
+    if entry(config, "dataset", "simulated") is True:
+        lines.append("**The data is simulated**: no figure here says anything about real people.")
+    return "\n\n".join(line for line in lines if line)
+
+
+def _results(metrics: Mapping[str, Any]) -> str:
+    results = list(documents.results(metrics))
+    names = [n for n in _SHOWN if any(is_number(r["metrics"].get(n)) for r in results)]
+    if not names:
+        return ""
+    rows = []
+    for result in sorted(results, key=lambda r: r["split"] != "test"):
+        values = (result["metrics"].get(n) for n in names)
+        rows.append(
+            [
+                result["split"],
+                markdown(result.get("decoding", "")),
+                _count(result.get("users")),
+                *(f"{v:.4f}" if is_number(v) else "" for v in values),
+            ]
+        )
+    return (
+        "## Results\n\nItem-level, every item of the catalogue a candidate, no sampled "
+        "negatives.\n\n" + _table(["split", "decoding", "users", *names], rows)
+    )
+
+
+def _training(config: Mapping[str, Any]) -> str:
+    arm = [entry(config, "arm", key) for key in ("method", "decay", "noise")]
+    seconds = entry(config, "seconds")
+    hardware = entry(config, "hardware")
+    peak = config.get("peak_memory_bytes")
+    rows = [
+        ["recipe", entry(config, "recipe", "name")],
+        ["method / decay / noise", " / ".join(map(str, arm)) if all(arm) else None],
+        ["backbone", config.get("backbone")],
+        ["parameters", _count(config.get("parameters"))],
+        ["seed", config.get("seed")],
+        ["selected epoch", config.get("selected_epoch")],
+        ["seconds", _pairs(seconds, lambda v: f"{v:,.1f}" if is_number(v) else "")],
+        ["peak memory", f"{peak / 2**20:,.0f} MiB" if is_number(peak) else None],
+        ["hardware", _pairs(hardware, str)],
+        ["code version", config.get("code_version")],
+    ]
+    return "## How it was trained\n\n" + _facts(rows)
+
+
+def _sids(items: pd.DataFrame | None) -> str:
+    sids = None if items is None else tables.sids(items)
+    if sids is None or not len(sids):
+        return ""
+    codes = pd.DataFrame(sids[:, :-1])
+    unique = 1 - codes.duplicated(keep=False).mean()
+    text = (
+        f"## Semantic IDs\n\n{len(sids):,} items, {codes.shape[1]} levels and a suffix; "
+        f"{unique:.1%} of the items are alone on their codes."
+    )
+    start = tables.sids(items, "start") if items is not None else None
+    if start is not None:
+        moved = (sids[:, :-1] != start[:, :-1]).any(axis=1).mean()
+        text += f" {moved:.1%} have codes other than at the start of joint training."
+    return text
+
+
+def _loading(where: str, items: pd.DataFrame | None, complete: bool) -> str:
+    place = where if all(_PLAIN.fullmatch(part) for part in where.split("/")) else "path/to/bundle"
+    if not complete:
+        return (
+            "## How to read it\n\n```python\nfrom diger.bundle import Bundle\n"
+            f'bundle = Bundle.open("{place}")\nprint(bundle.metrics, bundle.ranks)\n```'
+        )
+    ids = [] if items is None else items.nlargest(2, "training_popularity")["item_id"]
+    known = [item for item in ids if _PLAIN.fullmatch(item)] or ["item id"]
+    return (
+        f'## How to load it\n\n```python\nimport diger\nmodel = diger.load("{place}")\n'
+        f"model.recommend({json.dumps(known)}, k=10)  # a history, oldest first\n```"
+    )
+
+
+def _limits(config: Mapping[str, Any]) -> str:
+    limits = [
+        "It recommends only items of its own catalogue, and reflects the people, the time and the "
+        "popularity bias of its data.",
+        "Not for decisions about people (credit, work, health, housing), and not a measure of an "
+        "item's quality.",
+        "Offline figures on one dataset: they do not show that people would be better served, and "
+        "compare only with figures made with the same data, split and decoding.",
+    ]
+    if entry(config, "dataset", "simulated") is True:
+        limits.insert(0, "Trained on simulated data: good for trying the tools, for nothing else.")
+    return (
+        "## Intended use and limits\n\nResearch on semantic IDs and generative recommendation, and "
+        "demonstrations of it.\n\n" + "\n".join(f"- {limit}" for limit in limits)
+    )
+
+
+def _data(config: Mapping[str, Any], items: pd.DataFrame | None) -> str:
+    def of(key: str) -> Any:
+        return entry(config, "dataset", key)
+
+    counts = [_count(of(key)) for key in ("users", "items", "events")]
+    has_text = items is not None and any(c in items.columns for c in schema.TEXT_COLUMNS)
+    rows = [
+        ["dataset", of("title") or of("name")],
+        ["terms", of("licence")],
+        ["source", of("source")],
+        ["users / items / events", " / ".join(counts) if all(counts) else ""],
+        ["split", of("split")],
+        ["simulated", {True: "yes", False: "no"}.get(of("simulated"))],
+        ["item text in the bundle", "yes" if has_text else "no"],
+        ["fingerprint", of("fingerprint")],
+    ]
+    return "## Data and licence\n\n" + _facts(rows)
+
+
+def _facts(rows: Iterable[list[Any]]) -> str:
+    """A two-column table of what is known, without a header."""
+    known = [[label, markdown(value)] for label, value in rows if value not in (None, "")]
+    return _table(["", ""], known)
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table; cells are escaped already."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if is_number(value) else ""
+
+
+def _pairs(value: object, show: Any) -> str:
+    """`{"training": 12.0}` as "training 12", in its order."""
+    if not isinstance(value, Mapping):
+        return ""
+    return ", ".join(f"{key} {show(v)}" for key, v in value.items() if v not in (None, ""))

@@ -1,0 +1,216 @@
+"""Reading a bundle: the manifest first, and nothing that does not match it.
+
+`Bundle.open` refuses a folder with a file too many, too few or changed, and names the file. Every
+file is hashed again when it is parsed, so one that changes while the bundle is open is noticed
+too. No torch, and no format that can carry code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diger.bundle import schema, swap
+from diger.bundle.manifest import MAX_BYTES, FileEntry, Manifest, located, parse_json
+from diger.bundle.tensors import metadata_of, unpack
+from diger.bundle.text import printable
+from diger.errors import DigerError, did_you_mean
+
+# What the Hub's client, git and desktops put into a folder; never read.
+_NOT_OURS = frozenset((".gitattributes", ".git", ".cache", ".DS_Store"))
+
+
+class Bundle:
+    """A checked bundle; make one with `Bundle.open`. Tables and tensors are read when asked for.
+
+    `config` and `metrics` are as `diger.bundle.documents` lays out; `hash`, the manifest's SHA-256,
+    is the bundle's identity. Frames are shared between calls: copy one before changing it.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, identity: str) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.hash = identity
+        self.config: dict[str, Any] = {}
+        self.metrics: dict[str, Any] = {}
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    @classmethod
+    def open(cls, path: str | Path, verify: bool = True) -> Bundle:
+        """Open and check the bundle in folder `path`.
+
+        With `verify` every file is hashed now; without, only names and sizes are compared and a
+        file is hashed when it is first read. Raises DigerError (one line, naming path and file)
+        for a folder that is not a whole, unchanged bundle of a format this version reads.
+        """
+        folder = Path(path)
+        with located(folder, "be read"):
+            if not folder.exists():
+                swap.finish_swap(folder.absolute())
+            if not folder.is_dir():
+                raise DigerError("there is no such bundle folder")
+            try:
+                data = _read(folder / schema.MANIFEST, MAX_BYTES)
+            except FileNotFoundError:
+                raise DigerError("no manifest.json: not a bundle, or never finished") from None
+            bundle = cls(folder, Manifest.parse(data), hashlib.sha256(data).hexdigest())
+            bundle._check_names()
+            for name in sorted(bundle.manifest.files) if verify else ():
+                bundle._bytes(name)
+            bundle.config = parse_json(bundle._bytes(schema.CONFIG), schema.CONFIG)
+            bundle.metrics = parse_json(bundle._bytes(schema.METRICS), schema.METRICS)
+        return bundle
+
+    @property
+    def name(self) -> str:
+        """The name in its configuration, the folder's where it has none."""
+        name = self.config.get("name")
+        return name if isinstance(name, str) and name else self.path.absolute().name
+
+    @property
+    def kind(self) -> schema.Kind:
+        """`complete`, or `results-only` where it has no weights."""
+        return self.manifest.kind
+
+    @property
+    def items(self) -> pd.DataFrame | None:
+        """One row an item: id, SID, SID at the start, training popularity, text where it may."""
+        return self._table(schema.ITEMS)
+
+    @property
+    def ranks(self) -> pd.DataFrame | None:
+        """One row a user and split; `rank` is null where the target was not decoded."""
+        return self._table(schema.RANKS)
+
+    @property
+    def topk(self) -> pd.DataFrame | None:
+        """One row a test user: `user`, then item rows `item_1 .. item_k`, best first, -1 none."""
+        return self._table(schema.TOPK)
+
+    @property
+    def history(self) -> pd.DataFrame | None:
+        """One row an epoch."""
+        return self._table(schema.HISTORY)
+
+    @property
+    def codes(self) -> pd.DataFrame | None:
+        """Item count of each code, by epoch and level."""
+        return self._table(schema.CODES)
+
+    @property
+    def levels(self) -> pd.DataFrame | None:
+        """Per-level diagnostics by epoch."""
+        return self._table(schema.LEVELS)
+
+    @property
+    def examples(self) -> pd.DataFrame | None:
+        """Sample histories, where they may be published."""
+        return self._table(schema.EXAMPLES)
+
+    @property
+    def card(self) -> str:
+        """The model card's Markdown."""
+        with located(self.path, "be read"):
+            return self._bytes(schema.CARD).decode("utf-8", errors="replace")
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """The checked table `name` (`ranks.parquet`, ...); DigerError where there is none."""
+        if name not in self._frames:
+            with located(self.path, "be read"):
+                table = _parse_table(self._bytes(self._has(name, tuple(schema.TABLES))), name)
+            items = self.items if schema.holds_item_rows(name) else None
+            with located(self.path, "be read"):
+                self._frames[name] = schema.check_table(
+                    name, table, None if items is None else len(items)
+                )
+        return self._frames[name]
+
+    def tensors(self, name: str) -> dict[str, np.ndarray]:
+        """Arrays of `model.safetensors` or `content.safetensors`, read anew at each call.
+
+        bfloat16 tensors are widened to float32 (exactly), for numpy has no such type.
+        """
+        with located(self.path, "be read"):
+            return unpack(self._bytes(self._has(name, schema.TENSOR_FILES)), name)
+
+    def tensor_metadata(self, name: str) -> dict[str, str]:
+        """The text metadata of a safetensors file."""
+        with located(self.path, "be read"):
+            return metadata_of(self._bytes(self._has(name, schema.TENSOR_FILES)), name)
+
+    def require_complete(self) -> Bundle:
+        """This bundle; DigerError saying what is missing where it cannot be loaded as a model."""
+        if self.kind != "complete":
+            raise DigerError(
+                f"{self.path}: {printable(self.name, 80)} holds results only: without "
+                f"{schema.MODEL} it can be studied but not loaded as a model"
+            )
+        return self
+
+    def __repr__(self) -> str:
+        return f"Bundle({str(self.path)!r}, {self.kind}, {self.hash[:12]})"
+
+    def _check_names(self) -> None:
+        """The folder holds the manifest's files, plain and of the right size, and no others."""
+        found = {entry.name: entry for entry in self.path.iterdir() if entry.name not in _NOT_OURS}
+        for name, entry in sorted(found.items()):
+            if name != schema.MANIFEST and name not in self.manifest.files:
+                raise DigerError(f"{printable(name, 80)} is not in its manifest: remove it")
+            if entry.is_symlink() or not entry.is_file():
+                raise DigerError(f"{name} must be a plain file, not a link or a folder")
+        for name, wanted in sorted(self.manifest.files.items()):
+            if name not in found:
+                raise DigerError(f"{name} is missing: fetch or write the bundle again")
+            size = found[name].stat().st_size
+            if size != wanted.size:
+                raise DigerError(
+                    f"{name} has {size} bytes where its manifest says {wanted.size}: "
+                    "fetch or write the bundle again"
+                )
+
+    def _bytes(self, name: str) -> bytes:
+        """A file's content, hashed; DigerError where it is not what the manifest says."""
+        wanted = self.manifest.files[name]
+        try:
+            data = _read(self.path / name, wanted.size)
+        except FileNotFoundError:
+            raise DigerError(f"{name} is missing: fetch or write the bundle again") from None
+        if FileEntry.of(data) != wanted:
+            raise DigerError(
+                f"{name} does not match the SHA-256 in its manifest: it was changed or damaged, "
+                "fetch or write the bundle again"
+            )
+        return data
+
+    def _has(self, name: str, allowed: tuple[str, ...]) -> str:
+        if name not in allowed:
+            raise DigerError(
+                f"{name!r} is not one of {', '.join(allowed)}{did_you_mean(name, allowed)}"
+            )
+        if name not in self.manifest.files:
+            raise DigerError(f"it has no {name}")
+        return name
+
+    def _table(self, name: str) -> pd.DataFrame | None:
+        return self.frame(name) if name in self.manifest.files else None
+
+
+def _parse_table(data: bytes, name: str) -> pd.DataFrame:
+    try:
+        return pq.read_table(pa.BufferReader(data)).to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise DigerError(f"{name} is not readable parquet: {printable(error, 120)}") from None
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """A plain file's content, at most one byte more than `limit`; links are not followed."""
+    if path.is_symlink():
+        raise DigerError(f"{path.name} must be a plain file, not a link or a folder")
+    with path.open("rb") as file:
+        return file.read(limit + 1)

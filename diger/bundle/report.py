@@ -1,0 +1,184 @@
+"""A bundle, or a list of bundles, as tables for the terminal.
+
+Whatever came from data is shown with its control characters escaped and without markup. A value
+that was not measured is blank.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from diger.bundle import documents, tables
+from diger.bundle.documents import entry, is_number
+from diger.bundle.find import BrokenBundle
+from diger.bundle.reader import Bundle
+from diger.bundle.text import printable
+from diger.tokenizer.stats import collision_stats, perplexity
+
+
+def print_bundle(console: Console, bundle: Bundle) -> None:
+    """Print all there is to say of one bundle."""
+    console.print(facts(bundle))
+    console.print()
+    console.print(metrics_table(bundle.metrics) or "No metrics.")
+    used = codebooks(bundle)
+    if used is not None:
+        console.print(Text(f"\nCodebooks at {used[1]}"))
+        console.print(used[0])
+    console.print()
+    console.print(files(bundle))
+
+
+def listing(found: list[Bundle | BrokenBundle]) -> Group:
+    """One row a bundle; below the table, why each broken one is broken."""
+    table = _table("bundle", "dataset", "arm", "seed", "test\nrecall@10", "test\nndcg@10", "state")
+    for column in table.columns[1:2] + table.columns[3:]:
+        column.no_wrap = True  # a narrow terminal folds the long names, not the numbers
+    broken = []
+    for bundle in found:
+        name = _text(bundle.path.name)
+        if isinstance(bundle, BrokenBundle):
+            table.add_row(name, "", "", "", "", "", Text("broken", style="red"))
+            broken.append(Text(f"{name}: {bundle.reason}", style="red"))
+            continue
+        tested = documents.headline(bundle.metrics, "test")
+        values = tested["metrics"] if tested else {}
+        table.add_row(
+            name,
+            _text(entry(bundle.config, "dataset", "name")),
+            _text(_arm(bundle.config)),
+            _text(bundle.config.get("seed")),
+            _metric(values.get("recall@10")),
+            _metric(values.get("ndcg@10")),
+            bundle.kind,
+        )
+    return Group(table, *([Text()] if broken else []), *broken)
+
+
+def facts(bundle: Bundle) -> Table:
+    """What it is: dataset, arm, training, cost."""
+    config = bundle.config
+    peak = config.get("peak_memory_bytes")
+    sizes = {key: _count(entry(config, "dataset", key)) for key in ("users", "items", "events")}
+    table = Table.grid(padding=(0, 2))
+    for label, value in (
+        ("name", bundle.name),
+        ("kind", bundle.kind),
+        ("identity", bundle.hash),
+        ("dataset", entry(config, "dataset", "title") or entry(config, "dataset", "name")),
+        ("", ", ".join(f"{size} {key}" for key, size in sizes.items() if size)),
+        ("data", "simulated" if entry(config, "dataset", "simulated") is True else None),
+        ("fingerprint", entry(config, "dataset", "fingerprint")),
+        ("arm", _arm(config)),
+        ("backbone", config.get("backbone")),
+        ("recipe", entry(config, "recipe", "name")),
+        ("seed", config.get("seed")),
+        ("parameters", _count(config.get("parameters"))),
+        ("selected epoch", config.get("selected_epoch")),
+        ("seconds", _pairs(config.get("seconds"))),
+        ("peak memory", _size(peak) if is_number(peak) else None),
+        ("hardware", _pairs(config.get("hardware"))),
+        ("code version", config.get("code_version")),
+    ):
+        if value not in (None, ""):
+            table.add_row(Text(label, style="bold"), _text(value))
+    return table
+
+
+def metrics_table(metrics: dict[str, Any]) -> Table | None:
+    """Metrics down, one column a result; None where nothing was measured."""
+    results = list(documents.results(metrics))
+    names = list(dict.fromkeys(name for result in results for name in result["metrics"]))
+    if not names:
+        return None
+    headers = [f"{printable(r['split'])}\n{printable(r.get('decoding', ''))}" for r in results]
+    table = _table("metric", *headers)
+    for name in names:
+        table.add_row(_text(name), *(Text(_metric(r["metrics"].get(name))) for r in results))
+    table.add_row("users", *(_count(r.get("users")) for r in results))
+    return table
+
+
+def codebooks(bundle: Bundle) -> tuple[Table, str] | None:
+    """Use of each level at the selected epoch (else the last), and a line about collisions.
+
+    Effective codes is the perplexity: exp of the entropy of the items' codes.
+    """
+    codes, items = bundle.codes, bundle.items
+    if codes is None or codes.empty:
+        return None
+    selected = bundle.config.get("selected_epoch")
+    known = is_number(selected) and (codes["epoch"] == selected).any()
+    epoch = selected if known else codes["epoch"].max()
+    table = _table("level", "codes used", "effective codes", "largest code")
+    for level, part in codes[codes["epoch"] == epoch].groupby("level"):
+        counts = part["items"].to_numpy()
+        largest = counts.max() / max(counts.sum(), 1)
+        table.add_row(
+            f"{level}", f"{(counts > 0).sum()}", f"{perplexity(counts):.1f}", f"{largest:.1%}"
+        )
+    return table, f"epoch {epoch}{_collisions(items)}"
+
+
+def files(bundle: Bundle) -> Table:
+    """Names, sizes and SHA-256; the bundle was opened with every hash checked."""
+    table = _table("file", "size", "SHA-256 (checked)")
+    for name, file in sorted(bundle.manifest.files.items()):
+        table.add_row(name, _size(file.size), f"{file.sha256[:16]}…")
+    return table
+
+
+def _collisions(items: pd.DataFrame | None) -> str:
+    sids = None if items is None else tables.sids(items)
+    if items is None or sids is None:
+        return ""
+    line = f"; {collision_stats(sids[:, :-1]).unique_share:.1%} of items alone on their codes"
+    start = tables.sids(items, "start")
+    if start is not None and len(start):
+        moved = (start[:, :-1] != sids[:, :-1]).any(axis=1).mean()
+        line += f", {moved:.1%} with codes other than at the start"
+    return line
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for header in headers:
+        table.add_column(Text(header), overflow="fold")
+    return table
+
+
+def _text(value: object) -> Text:
+    return Text("" if value is None else printable(value, 200))
+
+
+def _arm(config: dict[str, Any]) -> str:
+    parts = [entry(config, "arm", key) for key in ("method", "decay", "noise")]
+    return " / ".join(str(part) for part in parts if part not in (None, "none"))
+
+
+def _pairs(value: object) -> str:
+    if not isinstance(value, dict):
+        return ""
+    shown = ((k, f"{v:,.1f}" if isinstance(v, float) else v) for k, v in value.items())
+    return ", ".join(f"{key} {v}" for key, v in shown if v not in (None, ""))
+
+
+def _metric(value: object) -> str:
+    return f"{value:.4f}" if is_number(value) else ""
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if is_number(value) else ""
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

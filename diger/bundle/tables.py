@@ -1,0 +1,104 @@
+"""Between a bundle's tables and the arrays that models and charts work with.
+
+SIDs are matrices in memory and one column a level on disk; so are top-k lists.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from diger.bundle import schema
+from diger.bundle.text import csv_cell
+from diger.errors import DigerError
+
+When = Literal["now", "start"]
+
+
+def items_frame(
+    item_ids: Sequence[str],
+    training_popularity: np.ndarray,
+    *,
+    sids: np.ndarray | None = None,
+    start_sids: np.ndarray | None = None,
+    text: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The table for `items.parquet`, one row an item in catalogue order.
+
+    Args:
+        item_ids: (items,) unique ids.
+        training_popularity: (items,) counts over training events.
+        sids: (items, levels + 1) codes and, last, the suffix; None for a model without SIDs.
+        start_sids: the same at the start of joint training, None where there was none.
+        text: frame of `items` rows; its columns title, description, brand and categories are
+            taken where it has them. Pass it only where the text may be published.
+    """
+    columns: dict[str, object] = {
+        "item_id": list(item_ids),
+        "training_popularity": np.asarray(training_popularity, np.int64),
+    }
+    for matrix, code, suffix in (
+        (sids, "code_", "suffix"),
+        (start_sids, "start_code_", "start_suffix"),
+    ):
+        if matrix is not None:
+            if matrix.ndim != 2 or matrix.shape[1] < 2:
+                raise DigerError(f"SIDs must be (items, levels + 1), got {tuple(np.shape(matrix))}")
+            columns |= {f"{code}{i + 1}": matrix[:, i] for i in range(matrix.shape[1] - 1)}
+            columns[suffix] = matrix[:, -1]
+    if text is not None:
+        columns |= {c: text[c].to_numpy() for c in schema.TEXT_COLUMNS if c in text.columns}
+    return pd.DataFrame(columns)
+
+
+def sids(items: pd.DataFrame, when: When = "now") -> np.ndarray | None:
+    """(items, levels + 1) int64 codes and suffix from an items table; None where it has none."""
+    code, suffix = ("code_", "suffix") if when == "now" else ("start_code_", "start_suffix")
+    names = schema.numbered_columns(items, code)
+    return items[[*names, suffix]].to_numpy(dtype=np.int64) if names else None
+
+
+def write_sid(sid: Sequence[int] | np.ndarray) -> str:
+    """A SID as people write it.
+
+    >>> write_sid([12, 200, 7, 0])
+    '12-200-7-0'
+    """
+    return "-".join(str(int(code)) for code in sid)
+
+
+def topk_frame(users: np.ndarray, item_rows: np.ndarray) -> pd.DataFrame:
+    """The table for `topk.parquet` from (users,) user rows and (users, k) item rows, -1 = none."""
+    columns = {f"item_{i + 1}": item_rows[:, i] for i in range(item_rows.shape[1])}
+    return pd.DataFrame({"user": users, **columns})
+
+
+def topk_rows(topk: pd.DataFrame) -> np.ndarray:
+    """(users, k) int64 item rows, best first, -1 = none, from a top-k table."""
+    return topk[schema.numbered_columns(topk, "item_")].to_numpy(dtype=np.int64)
+
+
+def sid_csv(items: pd.DataFrame) -> str:
+    """CSV of an items table: item_id, sid, level_1 .., suffix, and title where it has one.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front; SIDs and codes are
+    numbers and stay as they are. Raises DigerError where the items have no SIDs.
+    """
+    matrix = sids(items)
+    if matrix is None:
+        raise DigerError("these items have no semantic IDs")
+    titles = items["title"] if "title" in items.columns else None
+    levels = [f"level_{i}" for i in range(1, matrix.shape[1])]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["item_id", "sid", *levels, "suffix", *([] if titles is None else ["title"])])
+    for row, (item_id, sid) in enumerate(zip(items["item_id"], matrix.tolist(), strict=True)):
+        title = [] if titles is None else [titles.iloc[row]]
+        cells = [csv_cell(value) if isinstance(value, str) else "" for value in title]
+        writer.writerow([csv_cell(item_id), write_sid(sid), *sid, *cells])
+    return text.getvalue()

@@ -1,0 +1,135 @@
+"""Safetensors as bytes, with and without torch.
+
+Writing takes numpy arrays or torch tensors (torch is imported only for the latter) and is
+deterministic: the library writes metadata in random order, so the header is put in order again.
+Reading always gives numpy. Numpy has no bfloat16; such tensors are widened to float32, which
+holds every bfloat16 value exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors import numpy as numpy_tensors
+
+from diger.bundle.text import printable
+from diger.errors import DigerError
+
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES: dict[str, Any] = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
+
+
+def pack(
+    tensors: Mapping[str, np.ndarray | torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """The safetensors file of `tensors`; equal input gives equal bytes.
+
+    Tensors that share memory are written once each. Raises DigerError for a dtype without a
+    safetensors name (objects, strings), and for metadata that is not text.
+    """
+    notes = dict(metadata or {})
+    for key, value in notes.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise DigerError(f"tensor metadata must be text: {key!r} is {type(value).__name__}")
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, np.ndarray) and not _is_torch(tensor):
+            raise DigerError(f"tensor {name} is a {type(tensor).__name__}, not an array")
+    if not any(map(_is_torch, tensors.values())):
+        arrays = {}
+        for name, tensor in sorted(tensors.items()):
+            array = np.asarray(tensor, order="C")
+            if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+                raise DigerError(f"tensor {name} has dtype {array.dtype}, which cannot be stored")
+            arrays[name] = array
+        return _ordered(numpy_tensors.save(arrays, metadata=notes or None))
+    return _ordered(_pack_torch(tensors, notes))
+
+
+def unpack(data: bytes, name: str) -> dict[str, np.ndarray]:
+    """Arrays by name from a safetensors file; bfloat16 comes back as float32.
+
+    `name` is the file's, for messages. Raises DigerError for a damaged file or a dtype that
+    neither numpy nor this function knows.
+    """
+    try:
+        entries = deserialize(data)
+    except SafetensorError as error:
+        raise DigerError(f"{name} is not a valid safetensors file: {printable(error)}") from None
+    arrays = {}
+    for key, entry in entries:
+        dtype, raw = entry["dtype"], entry["data"]
+        if dtype == "BF16":
+            # A bfloat16 is the upper half of a float32.
+            array = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+        elif dtype in _DTYPES:
+            array = np.frombuffer(raw, _DTYPES[dtype]).copy()
+        else:
+            raise DigerError(f"{name}: tensor {printable(key, 60)} has dtype {printable(dtype)}")
+        arrays[key] = array.reshape(entry["shape"])
+    return arrays
+
+
+def metadata_of(data: bytes, name: str) -> dict[str, str]:
+    """The text metadata of a safetensors file (empty where it has none)."""
+    try:
+        notes = _header(data)[0].get("__metadata__", {})
+    except (ValueError, RecursionError, AttributeError):
+        raise DigerError(f"{name} is not a valid safetensors file: bad header") from None
+    if not isinstance(notes, dict) or not all(isinstance(v, str) for v in notes.values()):
+        raise DigerError(f"{name} is not a valid safetensors file: metadata must be text")
+    return notes
+
+
+def _is_torch(value: object) -> bool:
+    """Whether `value` is a torch tensor; where torch was never imported, nothing is."""
+    loaded = sys.modules.get("torch")
+    return loaded is not None and isinstance(value, loaded.Tensor)
+
+
+def _pack_torch(tensors: Mapping[str, Any], notes: dict[str, str]) -> bytes:
+    import torch
+    from safetensors import torch as torch_tensors
+
+    plain = {}
+    for name, tensor in sorted(tensors.items()):
+        if isinstance(tensor, np.ndarray):
+            tensor = torch.from_numpy(np.array(tensor))
+        # The copy parts tensors that share memory, which safetensors refuses.
+        plain[name] = tensor.detach().to("cpu", copy=True).contiguous()
+    return torch_tensors.save(plain, metadata=notes or None)
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    """The JSON header and the offset where tensor data begins (the format's first 8 bytes)."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), end
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its header's metadata sorted by key."""
+    header, end = _header(data)
+    notes = header.pop("__metadata__", None)
+    ordered = ({"__metadata__": dict(sorted(notes.items()))} if notes else {}) | header
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format keeps tensor data aligned to 8 bytes
+    return len(text).to_bytes(8, "little") + text + data[end:]

@@ -1,0 +1,195 @@
+"""Writing a bundle: everything into a temporary folder, the manifest last, then one rename.
+
+Whatever happens inside the `with` block, the path holds either what it held before or the whole
+new bundle. The same content gives the same bytes, so equal runs give equal hashes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diger.bundle import documents, schema, swap
+from diger.bundle.manifest import FileEntry, Manifest, located
+from diger.bundle.tensors import pack
+from diger.errors import DigerError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+
+class BundleWriter:
+    """`with BundleWriter(path) as writer:` and one call a file.
+
+    The kind follows from the files: with `model.safetensors` the bundle is complete, without it
+    results-only. `config.json`, `metrics.json` and `README.md` are always needed, `items.parquet`
+    in a complete bundle. Item text and examples are refused unless the configuration says that
+    the dataset's text may be published. With `force` an existing bundle is replaced.
+    """
+
+    def __init__(self, path: str | Path, force: bool = False) -> None:
+        self.path = Path(path).absolute()
+        self._force = force
+        self._staging: swap.Staging | None = None
+        self._files: dict[str, FileEntry] = {}
+        self._config: dict[str, Any] = {}
+        self._text: list[str] = []  # what may be written only where text may be published
+        self._item_rows: dict[str, pd.DataFrame] = {}
+        self._n_items: int | None = None
+
+    def __enter__(self) -> BundleWriter:
+        check_target(self.path, force=self._force)
+        with located(self.path, "be written"):
+            self._staging = swap.Staging(self.path)
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        staging = self._open()
+        self._staging = None
+        if error is not None:
+            staging.discard()
+            return
+        try:
+            with located(self.path, "be written"):
+                self._check_whole()
+                kind = schema.kind_of(set(self._files))
+                manifest = Manifest(schema.FORMAT_VERSION, kind, self._files)
+                _write(staging.folder / schema.MANIFEST, manifest.to_bytes())
+                # Somebody else may have written to the path in the meantime.
+                swap.check_target(self.path, force=self._force)
+                staging.publish()
+        except BaseException:
+            staging.discard()
+            raise
+
+    def json(self, name: str, obj: Mapping[str, Any]) -> None:
+        """Write `config.json` or `metrics.json` (see `diger.bundle.documents`).
+
+        Numpy values become plain ones; a number that is not finite becomes null, for JSON has
+        none. Raises DigerError where the document lacks what readers rely on.
+        """
+        self._claim(name, schema.JSON_FILES)
+        with located(self.path, "be written"):
+            document = _plain(obj, name)
+            if name == schema.CONFIG:
+                document.setdefault("format", schema.FORMAT_VERSION)
+                documents.check_config(document)
+                self._config = document
+            else:
+                documents.check_metrics(document)
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        self._put(name, (text + "\n").encode())
+
+    def frame(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a table as parquet (zstd); its index is dropped. Columns: see `schema.TABLES`."""
+        self._claim(name, tuple(schema.TABLES))
+        with located(self.path, "be written"):
+            checked = schema.check_table(name, frame)
+        if name == schema.ITEMS:
+            self._n_items = len(checked)
+            self._text += [c for c in schema.TEXT_COLUMNS if c in checked.columns]
+        elif name == schema.EXAMPLES:
+            self._text.append(name)
+        if schema.holds_item_rows(name):
+            self._item_rows[name] = checked
+        table = pa.Table.from_pandas(checked, preserve_index=False)
+        # Pandas' own notes hold its version, which would make equal content differ.
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd")
+        self._put(name, sink.getvalue().to_pybytes())
+
+    def tensors(
+        self,
+        name: str,
+        tensors: Mapping[str, np.ndarray | torch.Tensor],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write tensors and text metadata as safetensors; numpy arrays do not need torch."""
+        self._claim(name, schema.TENSOR_FILES)
+        self._put(name, pack(tensors, metadata))
+
+    def text(self, name: str, text: str) -> None:
+        """Write the model card."""
+        self._claim(name, schema.TEXT_FILES)
+        self._put(name, text.encode())
+
+    def _open(self) -> swap.Staging:
+        if self._staging is None:
+            raise DigerError(f"the writer of {self.path} is not open: use it in a with statement")
+        return self._staging
+
+    def _claim(self, name: str, allowed: tuple[str, ...]) -> None:
+        """Refuse a name of the wrong sort, and one written before."""
+        self._open()
+        if name not in allowed:
+            raise DigerError(
+                f"{name!r} is not one of {', '.join(allowed)}{did_you_mean(name, allowed)}"
+            )
+        if name in self._files:
+            raise DigerError(f"{name} was already written to {self.path}")
+
+    def _put(self, name: str, data: bytes) -> None:
+        with located(self.path, "be written"):
+            _write(self._open().folder / name, data)
+        self._files[name] = FileEntry.of(data)
+
+    def _check_whole(self) -> None:
+        """What only the whole bundle shows: missing files, stray rows, text not to be published."""
+        schema.check_names(set(self._files))
+        needs_vectors = documents.entry(self._config, "backbone") in documents.SID_BACKBONES
+        if schema.MODEL in self._files and needs_vectors and schema.CONTENT not in self._files:
+            raise DigerError(f"a complete bundle of a model over SIDs needs {schema.CONTENT}")
+        for name, frame in self._item_rows.items():
+            schema.check_table(name, frame, self._n_items)
+        if self._text and not documents.entry(self._config, "dataset", "text_may_be_published"):
+            raise DigerError(
+                f"the dataset's text may not be published, so leave out {', '.join(self._text)}"
+            )
+
+
+def check_target(path: str | Path, *, force: bool = False) -> None:
+    """Raise DigerError unless a bundle can be written at `path`; worth a call before training.
+
+    An unfinished swap of a dead writer is completed first, and its leftovers are removed.
+    """
+    target = Path(path).absolute()
+    with located(target, "be written"):
+        swap.finish_swap(target)
+        swap.sweep(target)
+        swap.check_target(target, force=force)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    swap.sync(path)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """JSON's own types all the way down; DigerError names the place of anything else."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry, f"{where}: {key}") for key, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist(), where)
+    if isinstance(value, list | tuple):
+        return [_plain(entry, f"{where}[{i}]") for i, entry in enumerate(value)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise DigerError(f"{where} is a {type(value).__name__}, which JSON cannot hold")

@@ -1,0 +1,41 @@
+"""`python -m diger`: thin commands over the library.
+
+One file a command; each has a `register(app)` that adds it. A `DigerError` is printed as one line
+and exits with status 2, so that scripts can rely on it and nobody sees a stack trace for a typo.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+from rich.console import Console
+
+from diger.errors import DigerError
+
+COMMANDS = ("prepare", "embed", "train", "evaluate", "recommend", "show", "sids")
+
+app = typer.Typer(
+    name="diger",
+    help="Differentiable semantic IDs for generative recommendation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for _name in COMMANDS:
+    importlib.import_module(f"diger.cli.{_name}").register(app)
+
+
+def main() -> None:
+    """Run the command line; exit 0 when all went well, 2 on bad input, 130 on Ctrl-C."""
+    try:
+        app()
+    except DigerError as error:
+        # No markup: the message may carry text from data.
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,126 @@
+"""`python -m diger evaluate`: full ranking of a split with a bundle's model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="A checkpoint bundle.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The dataset folder it was trained on; by default data/<dataset>."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
+    decoding: Annotated[
+        str, typer.Option(help="beam (within the catalogue), free (without it), or exact.")
+    ] = "beam",
+    beam: Annotated[int, typer.Option(min=0, help="Beams; 0 takes the recipe's.")] = 0,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Only so many users, drawn with seed 0; 0 takes all.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with slices.")] = False,
+) -> None:
+    """Rank the whole catalogue for every user of a split and print the metrics."""
+    import numpy as np
+
+    from diger.data.dataset import Dataset
+    from diger.errors import DigerError
+    from diger.evaluation.rankers import MODES
+    from diger.evaluation.ranking import SPLITS, rank_split
+    from diger.evaluation.slices import slice_metrics
+    from diger.model import load_model
+    from diger.training.environment import pick_device
+    from diger.training.export import result
+
+    for value, choices, name in ((split, SPLITS, "--split"), (decoding, MODES, "--decoding")):
+        if value not in choices:
+            raise DigerError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    where = pick_device(device)
+    model = load_model(bundle, where)
+    folder = data or Path("data") / str(model.bundle.config["dataset"]["name"])
+    dataset = Dataset.load(folder)
+    model.check_dataset(dataset)
+    ranker = model.ranker(decoding, beam or None)  # type: ignore[arg-type]
+    users = None
+    if sample:
+        at = dataset.test_at if split == "test" else dataset.validation_at
+        users = np.flatnonzero(at >= 0)
+        chosen = np.random.default_rng(0).permutation(len(users))[:sample]
+        users = np.sort(users[chosen])
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(
+            f"ranking {split}", total=len(users) if sample else dataset.n_users
+        )
+        ranks = rank_split(
+            ranker,
+            dataset,
+            split,
+            max_history=model.recipe.training.max_history,
+            batch_size=1 if decoding == "exact" and model.sids is not None else 256,
+            device=where,
+            group=model.groups,
+            users=users,
+            on_batch=lambda done: progress.advance(task, done),
+        )
+    found = result(ranks, dataset)
+    cut = slice_metrics(ranks.frame)
+    if as_json:
+        print(json.dumps({**found, "slices": cut.to_dict("records")}, indent=2, allow_nan=False))
+        return
+    _print(found, cut)
+
+
+def _print(found: dict[str, Any], cut: pd.DataFrame) -> None:
+    console = Console()
+    console.print(
+        f"{found['split']}: {found['users']:,} users, {found['decoding']}, full item-level ranking",
+        highlight=False,
+    )
+    table = Table("metric", *(f"@{k}" for k in (1, 5, 10, 20)))
+    for group, label in (("metrics", ""), ("collision_corrected", ", collision-corrected")):
+        for metric in ("recall", "ndcg", "mrr"):
+            values = (found[group][f"{metric}@{k}"] for k in (1, 5, 10, 20))
+            table.add_row(metric + label, *(f"{v:.4f}" for v in values))
+    for metric, label in (
+        ("coverage", "catalogue coverage"),
+        ("head_share", "share of head items"),
+    ):
+        values = (found["beyond_accuracy"].get(f"{metric}@{k}") for k in (1, 5, 10, 20))
+        table.add_row(label, *("" if v is None else f"{v:.4f}" for v in values))
+    console.print(table)
+    table = Table("slice", "", "users", "recall@10", "ndcg@10")
+    for row in cut.to_dict("records"):
+        table.add_row(
+            row["slice"],
+            row["label"],
+            f"{row['users']:,}",
+            f"{row['recall@10']:.4f}",
+            f"{row['ndcg@10']:.4f}",
+        )
+    console.print(table)

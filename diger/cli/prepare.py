@@ -1,0 +1,209 @@
+"""`diger prepare`: turn interactions and item text into a dataset folder, and report on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from diger.errors import DigerError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("prepare")(prepare)
+
+
+def prepare(
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder with the data files; or demo, for the simulated catalogue."),
+    ],
+    out: Annotated[Path, typer.Option(help="Dataset folder to write, for example data/beauty.")],
+    file_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="simple (interactions.tsv + items.jsonl), amazon (2014 and 2018 reviews + "
+            "metadata), recbole (NAME.inter + NAME.item), demo, or auto: recognise it.",
+        ),
+    ] = "auto",
+    name: Annotated[
+        str | None, typer.Option(help="Short name of the dataset. [default: the folder's name]")
+    ] = None,
+    k_core: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Keep only users and items with this many events; 0 for no filter. "
+            "[default: 5 for amazon, else 0]",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="leave-one-out (each user's last two events are held out) or temporal (two cuts "
+            "in time for everyone; needs timestamps). [default: leave-one-out]"
+        ),
+    ] = None,
+    cuts: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a temporal split's validation and test begin: two quantiles of the event "
+            "times, two dates (2014-01-01,2014-03-01, UTC) or two Unix times in seconds. "
+            "[default: 0.8,0.9]"
+        ),
+    ] = None,
+    drop_repeats: Annotated[
+        bool, typer.Option("--drop-repeats", help="Keep only a user's first event with an item.")
+    ] = False,
+    publish_text: Annotated[
+        bool | None,
+        typer.Option(
+            "--publish-text/--no-publish-text",
+            help="Whether bundles trained on this data may carry its item text; needs --licence. "
+            "[default: no]",
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Terms of the data, for example CC-BY-4.0.")
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace an existing dataset folder, its vectors included."),
+    ] = False,
+) -> None:
+    """Prepare a dataset: read, filter, order, split, check, and report."""
+    # Imported here: reading parquet is of no use to the other commands' start.
+    from diger.data.dataset import Dataset
+    from diger.data.info import check_name
+    from diger.data.prepare import DEFAULT_CUTS, ReadingCounts
+    from diger.data.prepare import prepare as prepare_source
+    from diger.data.readers import open_reader
+    from diger.data.report import data_report, report_table
+    from diger.data.store import check_dataset_target
+
+    out = out.resolve()
+    check_dataset_target(out, force=force)
+    dataset: Dataset
+    counts: ReadingCounts | None = None
+    if _is_demo(source, file_format):
+        unfit = {
+            "--k-core": k_core is not None,
+            "--split": split is not None,
+            "--cuts": cuts is not None,
+            "--drop-repeats": drop_repeats,
+            "--publish-text": publish_text is not None,
+            "--licence": licence is not None,
+        }
+        given = [option for option, is_given in unfit.items() if is_given]
+        if given:
+            raise DigerError(
+                f"{given[0]} does not apply to the demo, which is made to a fixed plan"
+            )
+        from diger.data.demo import build
+
+        dataset = build()
+        if name is not None:
+            info = dataset.info.model_copy(update={"name": check_name(name)})
+            dataset = replace(dataset, info=info)
+    else:
+        if publish_text and licence is None:
+            raise DigerError("--publish-text needs --licence: say which terms allow publishing")
+        if cuts is not None and split != "temporal":
+            raise DigerError("--cuts belongs to a temporal split; add --split temporal")
+        short_name = check_name(out.name if name is None else name)
+        with _bars() as progress:
+            prepared = prepare_source(
+                open_reader(source, file_format, progress),
+                name=short_name,
+                core=k_core,
+                split=split or "leave-one-out",
+                cuts=DEFAULT_CUTS if cuts is None else parse_cuts(cuts),
+                drop_repeats=drop_repeats,
+                publish_text=bool(publish_text),
+                licence=licence or "unknown",
+            )
+        dataset, counts = prepared.dataset, prepared.counts
+    dataset.save(out, force=force)
+    console = Console()
+    console.print(report_table(data_report(dataset), counts))
+    console.print(
+        f"wrote {out} (fingerprint {dataset.info.fingerprint[:12]})",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def parse_cuts(text: str) -> tuple[float, float]:
+    """Two numbers or ISO dates (UTC where no zone is given), separated by a comma.
+
+    Raises:
+        DigerError: there are not two, or one is neither a number nor a date.
+    """
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise DigerError(f"--cuts {text!r}: give two values with a comma between, such as 0.8,0.9")
+    validation, test = (_point(part.strip()) for part in parts)
+    return validation, test
+
+
+def _point(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        raise DigerError(
+            f"--cuts: {text!r} is neither a number nor a date such as 2014-01-31"
+        ) from None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+def _is_demo(source: str, file_format: str) -> bool:
+    """Whether the demo is asked for; a folder that happens to be called demo is not."""
+    if file_format == "demo" and source != "demo":
+        raise DigerError(f"--format demo reads no files: the source is the word demo, not {source}")
+    return file_format == "demo" or (
+        file_format == "auto" and source == "demo" and not Path(source).exists()
+    )
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[Path, int, int], None]]:
+    """Yield a progress callback that shows one bar a file on a terminal's stderr."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bars:
+        tasks: dict[Path, TaskID] = {}
+
+        def show(path: Path, done: int, size: int) -> None:
+            if path not in tasks:
+                tasks[path] = bars.add_task(path.name, total=size)
+            bars.update(tasks[path], completed=done)
+
+        yield show

@@ -1,0 +1,127 @@
+"""`python -m diger train`: from a dataset folder to a checkpoint bundle."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from diger.training.loop import EpochEvent
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(train)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of your own .toml.")],
+    data: Annotated[Path, typer.Option(help="Dataset folder made by `prepare`.")],
+    out: Annotated[Path, typer.Option(help="Where the bundle goes.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes what torch takes.")] = 0,
+    half: Annotated[
+        bool, typer.Option("--half", help="Keep the weights in half precision.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle at --out.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Discard an unfinished run at --out.")
+    ] = False,
+) -> None:
+    """Train a recipe on a dataset and leave a checkpoint bundle.
+
+    Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was.
+    """
+    from diger.config import load_recipe
+
+    loaded = load_recipe(recipe)  # a misspelt key should not wait for torch
+    import torch
+
+    from diger.training.environment import pick_device
+    from diger.training.run import Listener
+    from diger.training.run import train as run
+
+    if threads:
+        torch.set_num_threads(threads)
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        watch = _Watch(progress, console)
+        run(
+            loaded,
+            data,
+            out,
+            seed=seed,
+            device=pick_device(device),
+            half=half,
+            force=force,
+            restart=restart,
+            listener=Listener(say=watch.say, epoch=watch.epoch, ranked=watch.ranked),
+        )
+    from diger.cli.show import show
+
+    show(out)
+
+
+class _Watch:
+    """Turns what a run tells into a progress bar and one line an epoch."""
+
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self.progress = progress
+        self.console = console
+        self.bar = progress.add_task("starting", total=None, note="")
+        self.began = time.monotonic()
+        self.first: float | None = None
+
+    def say(self, text: str) -> None:
+        """A step began or ended."""
+        self.console.print(text, markup=False, highlight=False)
+
+    def epoch(self, event: EpochEvent) -> None:
+        """A batch or an epoch is done."""
+        done = event.epoch - 1 + event.done / event.total
+        if self.first is None:  # a resumed run does not begin at 0
+            self.first = done
+        self.progress.update(
+            self.bar,
+            description=f"epoch {event.epoch}/{event.epochs}",
+            total=event.epochs,
+            completed=done,
+            note=f"best epoch {event.best_epoch or '-'}" if event.row is not None else "",
+        )
+        if event.row is None:
+            return
+        row = event.row
+        line = f"epoch {event.epoch:>3}/{event.epochs}  loss {row['loss']:.4f}"
+        if "validation_ndcg@10" in row:
+            star = " *" if event.best_epoch == event.epoch else ""
+            line += (
+                f"  validation recall@10 {row['validation_recall@10']:.4f}"
+                f"  ndcg@10 {row['validation_ndcg@10']:.4f}{star}"
+            )
+        spent = (time.monotonic() - self.began) / max(done - self.first, 1e-9)
+        left = spent * (event.epochs - event.epoch)
+        self.say(f"{line}  {row['seconds']:.1f} s  at most {_minutes(left)} left")
+
+    def ranked(self, split: str, done: int, total: int) -> None:
+        """Users of a split are ranked."""
+        self.progress.update(
+            self.bar, description=f"ranking {split}", total=total, completed=done, note=""
+        )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

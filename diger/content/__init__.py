@@ -1,0 +1,1 @@
+"""What an item's text says, as vectors: encoding, caching, centring and reduction. Torch-free."""

@@ -1,0 +1,1 @@
+"""Interaction logs and item text: reading, preparing, storing, reporting. Free of torch."""

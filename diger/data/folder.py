@@ -1,0 +1,150 @@
+"""Whole folders or nothing: writing through a temporary sibling, and reading with clear errors.
+
+`write_folder` fills a hidden `*.tmp` folder beside the target and renames it when whole, so that a
+folder under its final name is always complete. An existing folder is replaced only on request, and
+only if everything in it is known to be ours. The readers turn what pyarrow and json raise on
+damaged files into one-line errors that name the file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diger.errors import DigerError, did_you_mean
+
+_IS_TYPE: dict[str, Callable[[pa.DataType], bool]] = {
+    "integers": pa.types.is_integer,
+    "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_null(t),
+    "lists of text": lambda t: pa.types.is_list(t) or pa.types.is_large_list(t),
+}
+
+
+def check_target(
+    target: Path, *, marker: str, file_format: str, own: Collection[str], force: bool
+) -> None:
+    """Check that a folder may be written at `target`, without writing anything.
+
+    Fine if nothing or an empty folder is there; an existing folder of ours (its `marker` is JSON
+    whose `format` is `file_format`) only with `force`, and only if it holds nothing but `own`.
+
+    Raises:
+        DigerError: something else is there, or `force` is missing.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise DigerError(f"{target} is a file; choose another folder to write to")
+    inside = sorted(p.name for p in target.iterdir())
+    if not inside:
+        return
+    try:
+        known = json.loads((target / marker).read_text(encoding="utf-8"))["format"] == file_format
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise DigerError(
+            f"{target} is not empty and not a {file_format} folder (no {marker} that says so); "
+            "nothing was written: choose another folder"
+        )
+    strangers = [name for name in inside if name not in own]
+    if strangers:
+        raise DigerError(
+            f"{target} holds {strangers[0]}, which is not part of a {file_format}; "
+            "move it away or choose another folder"
+        )
+    if not force:
+        raise DigerError(f"{target} exists already; add --force to replace it")
+
+
+@contextmanager
+def write_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary sibling folder; on a clean exit it becomes `target`, else it is removed.
+
+    Call `check_target` first: whatever is at `target` is replaced.
+
+    Raises:
+        DigerError: the folder cannot be written (no permission, disk full).
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp"))
+    except OSError as error:
+        raise DigerError(f"cannot write beside {target}: {error.strerror or error}") from error
+    new, old = aside / "new", aside / "old"
+    try:
+        new.mkdir()
+        yield new
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except BaseException:  # Ctrl-C included: the old folder goes back before `aside` goes away
+            if old.exists():
+                old.rename(target)
+            raise
+    except OSError as error:
+        raise DigerError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object. `remedy` ends the error message: what to do about a broken file.
+
+    Raises:
+        DigerError: the file is missing, not UTF-8, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DigerError(f"{path} is missing; {remedy}") from None
+    except OSError as error:
+        raise DigerError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DigerError(f"{path} is not UTF-8 text (byte {error.start + 1}); {remedy}") from error
+    except json.JSONDecodeError as error:
+        raise DigerError(
+            f"{path} line {error.lineno} column {error.colno} is not JSON ({error.msg}); {remedy}"
+        ) from error
+    except RecursionError as error:
+        raise DigerError(f"{path} is not JSON of ours (nested too deeply); {remedy}") from error
+    if not isinstance(value, dict):
+        raise DigerError(f"{path} is not a JSON object; {remedy}")
+    return value
+
+
+def read_table(path: Path, columns: dict[str, str], remedy: str) -> pa.Table:
+    """Read a parquet file and check that `columns` (name: kind) are there with the right types.
+
+    Kinds are "integers" (no nulls), "text" and "lists of text". Other columns are read as well.
+
+    Raises:
+        DigerError: the file is missing or damaged, or a column is missing or of another type.
+    """
+    if not path.is_file():
+        raise DigerError(f"{path} is missing; {remedy}")
+    try:
+        table = pq.read_table(path, partitioning=None)
+        table.validate(full=True)  # text that is not UTF-8, for one
+        names = table.column_names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DigerError(f"{path} is not a whole parquet file; {remedy}") from error
+    for name, kind in columns.items():
+        if name not in names:
+            hint = did_you_mean(name, names)
+            raise DigerError(f"{path} has no column {name}{hint}; {remedy}")
+        column = table.column(name)
+        if not _IS_TYPE[kind](column.type):
+            raise DigerError(f"{path} column {name} holds {column.type}, not {kind}; {remedy}")
+        if kind == "integers" and column.null_count:
+            raise DigerError(f"{path} column {name} has empty cells; {remedy}")
+    return table

@@ -1,0 +1,145 @@
+"""The rules a dataset keeps, checked in one place for data just made and data just loaded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from diger.data.fingerprint import TEXT_COLUMNS
+from diger.errors import DigerError, did_you_mean
+
+
+def item_frame(items: pd.DataFrame) -> pd.DataFrame:
+    """Copy of `items` with a plain index, the known columns first, None (not NaN) for no text.
+
+    Raises:
+        DigerError: a column is missing, an id is empty or occurs twice, a cell is not text.
+    """
+    known = ("item_id", *TEXT_COLUMNS)
+    for column in known:
+        if column not in items.columns:
+            hint = did_you_mean(column, map(str, items.columns))
+            raise DigerError(f"items has no column {column}{hint}")
+    columns: dict[str, pd.Series] = {}
+    for column in known:
+        check = _categories if column == "categories" else _text
+        cells = [check(cell, column, row) for row, cell in enumerate(items[column].tolist())]
+        columns[column] = pd.Series(cells, dtype=object)
+    for column in items.columns:
+        if column not in known:
+            columns[str(column)] = items[column].reset_index(drop=True)
+    check_ids(columns["item_id"].to_numpy(), "item")
+    return pd.DataFrame(columns)
+
+
+def check_ids(ids: np.ndarray, what: str) -> None:
+    """Check that ids are non-empty strings that can be written as UTF-8, each occurring once.
+
+    Raises:
+        DigerError: the first id that is not.
+    """
+    seen: set[str] = set()
+    for row, value in enumerate(ids):
+        if not isinstance(value, str) or not value:
+            raise DigerError(
+                f"{what} row {row}: the {what}_id is {value!r}, not a non-empty string"
+            )
+        if value in seen:
+            raise DigerError(f"{what} row {row}: {what}_id {value!r} occurs twice")
+        if not value.isascii():
+            _check_utf8(value, f"{what} row {row}: {what}_id")
+        seen.add(value)
+
+
+def check_arrays(
+    *,
+    n_items: int,
+    user_ids: np.ndarray,
+    offsets: np.ndarray,
+    events: np.ndarray,
+    times: np.ndarray | None,
+    train_end: np.ndarray,
+    validation_at: np.ndarray,
+    test_at: np.ndarray,
+) -> None:
+    """Check shapes, ranges and the order of the split (shapes as in `Dataset`).
+
+    Raises:
+        DigerError: naming the array and, where there is one, the first user row that breaks a rule.
+    """
+    n_users, n_events = len(user_ids), len(events)
+    if not n_users or not n_items or not n_events:
+        raise DigerError(f"{n_users} users, {n_items} items, {n_events} events: nothing may be 0")
+    shapes = {
+        "offsets": n_users + 1,
+        "train_end": n_users,
+        "validation_at": n_users,
+        "test_at": n_users,
+    }
+    given = {
+        "offsets": offsets,
+        "train_end": train_end,
+        "validation_at": validation_at,
+        "test_at": test_at,
+    }
+    for name, length in shapes.items():
+        if given[name].shape != (length,):
+            raise DigerError(f"{name} has shape {given[name].shape}, not ({length},)")
+    check_ids(user_ids, "user")
+    if offsets[0] != 0 or offsets[-1] != n_events or (np.diff(offsets) < 1).any():
+        raise DigerError("offsets must run from 0 to the number of events, with no empty user")
+    if events.ndim != 1 or events.min() < 0 or events.max() >= n_items:
+        raise DigerError(f"events must hold item rows from 0 to {n_items - 1}")
+    start, stop = offsets[:-1], offsets[1:]
+    _rule((train_end >= start) & (train_end <= stop), "train_end lies outside the user's events")
+    for name, at in (("validation_at", validation_at), ("test_at", test_at)):
+        inside = (at > start) & (at < stop) & (at >= train_end)
+        _rule((at == -1) | inside, f"{name} is not a later event of the user with some history")
+    both = (validation_at >= 0) & (test_at >= 0)
+    _rule(
+        ~both | (validation_at < test_at), "the validation target does not precede the test target"
+    )
+    if times is not None:
+        if times.shape != events.shape:
+            raise DigerError(f"times has shape {times.shape}, not {events.shape}")
+        falls = np.flatnonzero(np.diff(times) < 0) + 1
+        falls = falls[~np.isin(falls, start)]
+        if len(falls):
+            user = int(np.searchsorted(offsets, falls[0], side="right")) - 1
+            raise DigerError(f"user row {user}: events are not in order of time")
+
+
+def _rule(holds: np.ndarray, otherwise: str) -> None:
+    if not holds.all():
+        raise DigerError(f"user row {int(np.argmin(holds))}: {otherwise}")
+
+
+def _text(cell: object, column: str, row: int) -> str | None:
+    if isinstance(cell, str):
+        if not cell.isascii():
+            _check_utf8(cell, f"item row {row}: {column}")
+        return cell
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
+        return None
+    raise DigerError(f"item row {row}: {column} is {cell!r}, not text")
+
+
+def _categories(cell: object, column: str, row: int) -> list[str]:
+    if cell is None:
+        return []
+    if not isinstance(cell, list | tuple | np.ndarray):
+        raise DigerError(f"item row {row}: {column} is {cell!r}, not a list of text")
+    names = [_text(name, column, row) for name in cell]
+    if None in names:
+        raise DigerError(f"item row {row}: {column} has an empty entry")
+    return names  # type: ignore[return-value]
+
+
+def _check_utf8(text: str, where: str) -> None:
+    # JSON can spell half of a surrogate pair, which no file format can store.
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DigerError(
+            f"{where} has a broken character at {error.start + 1}; replace it"
+        ) from None

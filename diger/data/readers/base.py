@@ -1,0 +1,98 @@
+"""What every reader gives: events in batches, then the records of the items that are wanted.
+
+Two passes, so that files may be larger than memory: the first hands over ids and times only, and
+text is read in the second, for the items that survived filtering.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from diger.data.info import TimeUnit
+from diger.errors import DigerError
+
+Progress = Callable[[Path, int, int], None]
+BATCH = 65_536  # events a batch
+
+
+class EventBatch(NamedTuple):
+    """Columns of equal length, in file order."""
+
+    users: list[str]
+    items: list[str]
+    times: list[float]
+
+
+class ItemRecord(NamedTuple):
+    """One item's text; None (or no categories) where the source has none."""
+
+    item_id: str
+    title: str | None
+    description: str | None
+    brand: str | None
+    categories: list[str]
+
+
+class Reader(ABC):
+    """Reads one source folder.
+
+    Attributes:
+        format: name of the format on the command line.
+        files: the files it looks for, for error messages.
+        default_k_core: k-core that suits what comes in this format; 0 for none.
+        time_unit: whether times are seconds (comparable between users) or positions (not).
+        unwanted: item records passed over by the last `items` call.
+    """
+
+    format: ClassVar[str]
+    files: ClassVar[str]
+    default_k_core: ClassVar[int] = 0
+    time_unit: TimeUnit = "seconds"
+    unwanted: int = 0
+
+    def __init__(self, folder: Path, progress: Progress | None = None):
+        self.folder = folder
+        self.progress = progress
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Whether `folder` holds an interactions file of this format, judged by file names."""
+
+    @abstractmethod
+    def events(self) -> Iterator[EventBatch]:
+        """Yield all events in file order.
+
+        Raises:
+            DigerError: a file is damaged or a line is wrong; the message names file and line.
+        """
+
+    @abstractmethod
+    def items(self, wanted: set[str]) -> Iterator[ItemRecord]:
+        """Yield the records of the wanted items in file order (an id may come twice).
+
+        Raises:
+            DigerError: a file is damaged or a line is wrong; the message names file and line.
+        """
+
+
+def only_file(found: list[Path], folder: Path, looked_for: str) -> Path:
+    """The one path in `found`.
+
+    Raises:
+        DigerError: there is none, or there are several.
+    """
+    if not found:
+        raise DigerError(f"no {looked_for} in {folder}")
+    if len(found) > 1:
+        names = ", ".join(sorted(path.name for path in found))
+        raise DigerError(f"{folder} holds {names}; keep only one of them in the folder")
+    return found[0]
+
+
+def with_gz(folder: Path, name: str) -> list[Path]:
+    """The files `name` and `name`.gz, as far as they are in `folder`."""
+    return [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]

@@ -1,0 +1,1 @@
+"""From logits to SIDs and items: trie, beam search, the exact oracle."""

@@ -1,0 +1,1 @@
+"""Full, item-level ranking and what it says: ranks, metrics, slices, coverage."""

@@ -1,0 +1,104 @@
+"""The rankers: how each kind of model turns a batch of histories into a ranked list.
+
+Labels matter: published figures decode without constraint, ours within the catalogue, and a
+comparison of SID arms needs the same decoding on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
+from diger.decoding.exact import item_log_probabilities
+from diger.decoding.trie import Trie
+from diger.evaluation.ranking import Ranked, ranked_from_list, ranked_from_scores
+from diger.recommender.base import Batch, CodeView, Recommender
+from diger.recommender.sasrec import Sasrec
+
+Mode = Literal["beam", "free", "exact"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True, eq=False)
+class SidRanker:
+    """Ranks with a SID recommender.
+
+    Attributes:
+        model: the recommender, in evaluation mode.
+        view: the SIDs of the whole catalogue, hard, by item row.
+        trie: the same SIDs as a trie.
+        mode: one of `MODES`: beam search within the catalogue, without, or every item's score.
+        beam: beams kept, for the first two.
+        group: LongTensor (items,) collision group of each item.
+    """
+
+    model: Recommender
+    view: CodeView
+    trie: Trie
+    mode: Mode
+    beam: int
+    group: Tensor | None = None
+
+    @property
+    def decoding(self) -> str:
+        """The label that goes with every figure made this way."""
+        if self.mode == "exact":
+            return "exact, every item scored"
+        kind = "constrained" if self.mode == "beam" else "unconstrained"
+        return f"{kind} beam search, {self.beam} beams"
+
+    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
+        """Rank for histories (B, T) with targets (B,)."""
+        with torch.inference_mode():
+            memory = self.model.encode(self.view, batch.items, batch.lengths)
+        size = len(batch.lengths)
+        if self.mode == "exact":
+            scores = item_log_probabilities(
+                self.model, memory, size, self.trie, self.view.codes.shape[0]
+            )
+            return ranked_from_scores(scores, targets, self.group)
+        result: BeamResult
+        if self.mode == "beam":
+            result = constrained_beam_search(self.model, memory, size, self.trie, self.beam)
+        else:
+            result = free_beam_search(self.model, memory, size, self.trie, self.beam)
+        return ranked_from_list(result.items, result.scores, targets, self.group)
+
+
+@dataclass(frozen=True, eq=False)
+class SasrecRanker:
+    """Ranks with SASRec: every item is scored."""
+
+    model: Sasrec
+
+    @property
+    def decoding(self) -> str:
+        """The label that goes with every figure made this way."""
+        return "exact, every item scored"
+
+    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
+        """Rank for histories (B, T) with targets (B,)."""
+        with torch.inference_mode():
+            scores = self.model.scores(batch.items, batch.lengths).float()
+        return ranked_from_scores(scores, targets)
+
+
+@dataclass(frozen=True, eq=False)
+class PopularityRanker:
+    """The same list for everyone: items by their number of training events."""
+
+    popularity: Tensor  # (items,)
+
+    @property
+    def decoding(self) -> str:
+        """The label that goes with every figure made this way."""
+        return "exact, every item scored"
+
+    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
+        """Rank for any histories; they are not looked at."""
+        scores = self.popularity.float().expand(len(targets), -1)
+        return ranked_from_scores(scores, targets)

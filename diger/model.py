@@ -1,0 +1,322 @@
+"""`diger.load(path)`: a bundle as a thing that recommends.
+
+    import diger
+    model = diger.load("checkpoints/demo-static-s0")
+    model.recommend(["alien-1979", "blade-runner-1982"], k=10)
+
+Everything comes from the bundle: no dataset, no network, no text encoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diger.bundle import schema
+from diger.bundle.reader import Bundle
+from diger.config import Recipe, validate
+from diger.data.dataset import Dataset
+from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
+from diger.decoding.exact import item_log_probabilities
+from diger.decoding.ties import best
+from diger.decoding.trie import Trie
+from diger.errors import DigerError, did_you_mean
+from diger.evaluation.rankers import MODES, Mode, PopularityRanker, SasrecRanker, SidRanker
+from diger.evaluation.ranking import Ranker
+from diger.recommender.base import CodeView, Recommender
+from diger.recommender.build import build_backbone
+from diger.recommender.sasrec import Sasrec
+from diger.tokenizer.suffix import format_sid
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+        item_id: None for a SID that no item has (free decoding only).
+        title: where the bundle carries text.
+        sid: the SID written out, None for models without SIDs.
+        score: log-probability in nats over the full codebook; for models without SIDs the
+            log-softmax over the catalogue (SASRec) or the number of training events (popularity).
+    """
+
+    item_id: str | None
+    title: str | None
+    sid: str | None
+    score: float
+
+    @property
+    def probability(self) -> float:
+        """exp(score): over the full codebook, so a list need not add up to one."""
+        return math.exp(min(self.score, 0.0))
+
+
+class Model:
+    """A loaded bundle.
+
+    Attributes:
+        bundle: where it comes from.
+        recipe: the configuration it was trained with.
+        item_ids: (items,) ids by item row.
+        sids: LongTensor (items, length), suffix last; None for models without SIDs.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+        self.bundle = bundle.require_complete()
+        self.device = device
+        where = f"{bundle.path / schema.CONFIG}: recipe"
+        self.recipe = validate(Recipe, bundle.config["recipe"], where)
+        items = bundle.items
+        assert items is not None  # a complete bundle has its items
+        self.items = items
+        self.item_ids = items["item_id"].to_numpy(dtype=object)
+        self._rows = {item: row for row, item in enumerate(self.item_ids)}
+        self._titles = items["title"].tolist() if "title" in items else [None] * len(items)
+        tensors = {k: torch.from_numpy(v.copy()) for k, v in bundle.tensors(schema.MODEL).items()}
+        columns = schema.numbered_columns(items, "code_")
+        self.sids: Tensor | None = None
+        sizes: tuple[int, ...] = ()
+        if columns:
+            full = items[[*columns, "suffix"]].to_numpy(dtype=np.int64, copy=True)
+            self.sids = torch.from_numpy(full).to(device)
+            sizes = tuple(bundle.config["tokenizer"]["sizes"])
+        self.network = build_backbone(
+            self.recipe.backbone,
+            sizes=sizes,
+            n_items=len(items),
+            max_history=self.recipe.training.max_history,
+        )
+        if self.network is not None:
+            weights = {
+                k.removeprefix("recommender."): v.float()
+                for k, v in tensors.items()
+                if k.startswith("recommender.")
+            }
+            _fill(self.network, weights, bundle.path)
+            self.network.to(device).eval()
+        self.popularity = torch.from_numpy(
+            items["training_popularity"].to_numpy(np.int64, copy=True)
+        )
+
+    @property
+    def method(self) -> str:
+        """`static`, `sasrec`, `popularity`, ..."""
+        return str(self.recipe.method)
+
+    @property
+    def n_items(self) -> int:
+        """Items in the catalogue."""
+        return len(self.item_ids)
+
+    @cached_property
+    def trie(self) -> Trie:
+        """The catalogue's SIDs as a trie.
+
+        Raises:
+            DigerError: a model without SIDs.
+        """
+        if self.sids is None:
+            raise DigerError(f"{self.bundle.name} is a {self.method} model: it has no semantic IDs")
+        return Trie.build(self.sids).to(self.device)
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """(items,) collision group of each item (equal codes, suffix aside); None without SIDs."""
+        if self.sids is None:
+            return None
+        codes = self.sids[:, :-1].cpu().numpy()
+        return np.unique(codes, axis=0, return_inverse=True)[1].ravel()
+
+    def rows(self, item_ids: Sequence[str]) -> list[int]:
+        """Item rows of ids.
+
+        Raises:
+            DigerError: an id that the catalogue does not have, with the nearest one it has.
+        """
+        rows = []
+        for item in item_ids:
+            row = self._rows.get(str(item))
+            if row is None:
+                raise DigerError(
+                    f"no item {str(item)[:80]!r} in {self.bundle.name}"
+                    f"{did_you_mean(str(item), self._rows)} "
+                    "(python -m diger sids BUNDLE lists them all)"
+                )
+            rows.append(row)
+        return rows
+
+    def recommend(
+        self,
+        history: Sequence[str],
+        k: int = 10,
+        *,
+        beam: int | None = None,
+        decoding: Mode = "beam",
+        leave_out_seen: bool = False,
+    ) -> list[Recommendation]:
+        """The k items most likely to come next.
+
+        Args:
+            history: item ids, oldest first; the model sees the latest ones it was trained for.
+            k: how many; fewer only when the catalogue is smaller.
+            beam: beams of the search, by default the recipe's; at least k.
+            decoding: "beam" within the catalogue, "free" without it (invalid SIDs come back with
+                `item_id` None), or "exact", which scores every item. For SID models.
+            leave_out_seen: leave the history's own items out.
+
+        Raises:
+            DigerError: empty history, unknown item, or a k, beam or decoding that makes no sense.
+        """
+        if not history:
+            raise DigerError("the history is empty; give at least one item id, oldest first")
+        if k < 1:
+            raise DigerError(f"k must be >= 1, got {k}")
+        width = max(self.recipe.evaluation.beam, k) if beam is None else beam
+        if width < k:
+            raise DigerError(f"a beam of {width} cannot fill a list of {k}; use --beam {k} or more")
+        if decoding not in MODES:
+            raise DigerError(f"decoding must be one of {', '.join(MODES)}, got {decoding!r}")
+        if leave_out_seen and decoding == "free":
+            raise DigerError("free decoding knows no catalogue, so it cannot leave out seen items")
+        rows = self.rows(history)
+        shown = rows[-self.recipe.training.max_history :]
+        items = torch.tensor([shown], device=self.device)
+        lengths = torch.tensor([len(shown)], device=self.device)
+        seen = sorted(set(rows)) if leave_out_seen else []
+        if isinstance(self.network, Recommender):
+            return self._by_sid(items, lengths, k, width, decoding, seen)
+        with torch.inference_mode():
+            if isinstance(self.network, Sasrec):
+                scores = self.network.scores(items, lengths).log_softmax(-1)
+            else:
+                scores = self.popularity.float()[None]
+        scores = scores.clone()
+        scores[:, seen] = -torch.inf
+        return self._listed(*best(scores, k))
+
+    def search(
+        self, items: Tensor, lengths: Tensor, beam: int, decoding: Mode = "beam", **options: Any
+    ) -> BeamResult:
+        """Beam search for histories (B, T) of item rows; see `diger.decoding.beam`."""
+        model, memory = self._encoded(items, lengths)
+        if decoding == "free":
+            return free_beam_search(model, memory, len(lengths), self.trie, beam)
+        return constrained_beam_search(model, memory, len(lengths), self.trie, beam, **options)
+
+    def item_scores(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Exact log-probability of every item (B, items) after histories (B, T) of item rows."""
+        model, memory = self._encoded(items, lengths)
+        return item_log_probabilities(model, memory, len(lengths), self.trie, self.n_items)
+
+    def ranker(self, decoding: Mode = "beam", beam: int | None = None) -> Ranker:
+        """How `diger.evaluation.ranking` ranks with this model."""
+        if isinstance(self.network, Recommender):
+            assert self.sids is not None and self.groups is not None
+            group = torch.from_numpy(self.groups).to(self.device)
+            width = self.recipe.evaluation.beam if beam is None else beam
+            return SidRanker(self.network, CodeView(self.sids), self.trie, decoding, width, group)
+        if isinstance(self.network, Sasrec):
+            return SasrecRanker(self.network)
+        return PopularityRanker(self.popularity.to(self.device))
+
+    def check_dataset(self, dataset: Dataset) -> None:
+        """Refuse a dataset that the bundle was not made from.
+
+        Raises:
+            DigerError: another fingerprint.
+        """
+        ours, theirs = self.bundle.config["dataset"]["fingerprint"], dataset.info.fingerprint
+        if ours != theirs:
+            raise DigerError(
+                f"{self.bundle.name} was trained on {self.bundle.config['dataset']['name']} with "
+                f"fingerprint {ours[:12]}, but this dataset ({dataset.name}) has {theirs[:12]}; "
+                "give the dataset it was trained on"
+            )
+
+    def _encoded(self, items: Tensor, lengths: Tensor) -> tuple[Recommender, Any]:
+        if not isinstance(self.network, Recommender) or self.sids is None:
+            raise DigerError(f"{self.bundle.name} is a {self.method} model: it has no semantic IDs")
+        with torch.inference_mode():
+            return self.network, self.network.encode(CodeView(self.sids), items, lengths)
+
+    def _by_sid(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        k: int,
+        width: int,
+        decoding: Mode,
+        seen: list[int],
+    ) -> list[Recommendation]:
+        assert self.sids is not None
+        if decoding == "exact":
+            scores = self.item_scores(items, lengths).clone()
+            scores[:, seen] = -torch.inf
+            return self._listed(*best(scores, k))
+        options: dict[str, Any] = {}
+        if seen:
+            options["exclude"] = torch.tensor([seen], device=self.device)
+        result = self.search(items, lengths, width, decoding, **options)
+        if decoding == "beam":
+            return self._listed(result.scores[:, :k], result.items[:, :k])
+        listed = []
+        for row, score, sid in zip(
+            result.items[0, :k].tolist(),
+            result.scores[0, :k].tolist(),
+            result.sids[0, :k].tolist(),
+            strict=True,
+        ):
+            item = None if row < 0 else str(self.item_ids[row])
+            title = None if row < 0 else self._titles[row]
+            listed.append(Recommendation(item, title, format_sid(sid), score))
+        return listed
+
+    def _listed(self, scores: Tensor, rows: Tensor) -> list[Recommendation]:
+        return [
+            Recommendation(
+                str(self.item_ids[row]), self._titles[row], self.sid_of(row), float(score)
+            )
+            for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True)
+            if row >= 0 and math.isfinite(score)
+        ]
+
+    def sid_of(self, row: int) -> str | None:
+        """The SID of an item row, written out."""
+        return None if self.sids is None else format_sid(self.sids[row].tolist())
+
+    def title_of(self, row: int) -> str | None:
+        """The title of an item row, where the bundle carries text."""
+        title = self._titles[row]
+        return title if isinstance(title, str) else None
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """Load a complete bundle.
+
+    Raises:
+        DigerError: no bundle there, a broken or results-only one, or one of another version.
+    """
+    return Model(Bundle.open(path), torch.device(device))
+
+
+def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    expected = network.state_dict()
+    wrong = sorted(
+        (expected.keys() | weights.keys())
+        - {k for k in expected.keys() & weights.keys() if expected[k].shape == weights[k].shape}
+    )
+    if wrong:
+        raise DigerError(
+            f"{path / schema.MODEL} does not fit its own recipe (first at {wrong[0]}); the bundle "
+            "was made by another version of diger: train it again"
+        )
+    network.load_state_dict(weights)

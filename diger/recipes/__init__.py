@@ -1,0 +1,1 @@
+"""Recipes: one small TOML file each, data and no code."""

@@ -1,0 +1,1 @@
+"""The recommenders: SID backbones behind one interface, and the baselines."""

@@ -1,0 +1,94 @@
+"""What every recommender backbone offers, and what it is given.
+
+A backbone turns a history of items into a memory, and a memory with a prefix of codes into logits
+for the next code. Beam search, the exact oracle and the training loop know nothing else, so the
+causal item-level backbone and the paper's T5 over code tokens stand behind the same three calls.
+
+Items come in as a `CodeView`: hard codes and, in joint training, a mixture over codewords that
+carries the gradient. A batch tokenises each distinct item once and refers to it by position.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class CodeView:
+    """The SIDs of a set of items as the recommender sees them.
+
+    Attributes:
+        codes: LongTensor (n, length): hard codes, suffix last.
+        mixture: per level, a float tensor (n, codebook size) whose value is the one-hot of the
+            hard code and whose gradient is the soft assignment's; None when nothing is to be
+            learnt through the codes. The suffix never has one.
+    """
+
+    codes: Tensor
+    mixture: tuple[Tensor, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Histories of one batch, padded at the end.
+
+    Attributes:
+        items: LongTensor (B, T) item rows, oldest first; padding repeats row 0.
+        lengths: LongTensor (B,) events in each history, at least 2 in training.
+    """
+
+    items: Tensor
+    lengths: Tensor
+
+
+class Recommender(nn.Module, ABC):
+    """A model of the next item's SID given a history.
+
+    Attributes:
+        sizes: how many codes each position of a SID can take, suffix last.
+    """
+
+    sizes: tuple[int, ...]
+
+    @abstractmethod
+    def encode(self, view: CodeView, index: Tensor, lengths: Tensor) -> Any:
+        """The memory of histories `index` (B, T), positions in `view`, with `lengths` (B,)."""
+
+    @abstractmethod
+    def next_code_logits(self, memory: Any, prefix: Tensor) -> Tensor:
+        """Logits (B, W, sizes[l]) of the code after each prefix (B, W, l)."""
+
+    @abstractmethod
+    def loss(self, view: CodeView, index: Tensor, lengths: Tensor) -> Tensor:
+        """Mean cross-entropy in nats per code position (suffix included), shape (length,).
+
+        One value a position of the SID, averaged over every target in the batch.
+        """
+
+    @property
+    def length(self) -> int:
+        """Codes in a SID, the suffix included."""
+        return len(self.sizes)
+
+
+def check_prefix(prefix: Tensor, sizes: Sequence[int]) -> int:
+    """The position that `prefix` (..., l) asks for.
+
+    Raises:
+        ValueError: the prefix is already a whole SID.
+    """
+    position = prefix.shape[-1]
+    if position >= len(sizes):
+        raise ValueError(f"a SID has {len(sizes)} codes; no code follows a prefix of {position}")
+    return position
+
+
+def last_positions(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """The hidden state (B, d) at the last event of each history in (B, T, d)."""
+    return hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1]

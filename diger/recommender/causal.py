@@ -1,0 +1,166 @@
+"""The default backbone: causal over items, with a small decoder that spells the next SID.
+
+A history is read as a sequence of items, not of codes: an item is its code embeddings, put side by
+side and passed through a two-layer perceptron, which lets a code mean different things beside
+different codes (residual codes mean little alone). Every position of a history predicts its next
+item in one pass: the supervision of one example a prefix, at a fraction of the arithmetic. The
+decoder forms one query for each code position from the hidden state and the codes so far, lets it
+look back over the history, and scores it against the code embeddings, which are shared with the way
+in. Codes of the target never see each other, so all positions of its SID are scored at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diger.config import CausalConfig
+from diger.recommender.base import CodeView, Recommender, check_prefix, last_positions
+from diger.recommender.layers import Block, CausalEncoder
+
+
+class CodeEmbeddings(nn.Module):
+    """One table a code position; a mixture over codewords embeds as the mixture of its rows."""
+
+    def __init__(self, *, sizes: tuple[int, ...], d_model: int) -> None:
+        super().__init__()
+        self.tables = nn.ParameterList(
+            nn.Parameter(torch.randn(size, d_model) * 0.02) for size in sizes
+        )
+
+    def forward(self, view: CodeView) -> Tensor:
+        """(n, length, d) embeddings of the codes in `view`, soft where it has a mixture."""
+        parts = []
+        for position, table in enumerate(self.tables):
+            if view.mixture is not None and position < len(view.mixture):
+                parts.append(view.mixture[position] @ table)
+            else:
+                parts.append(F.embedding(view.codes[:, position], table))
+        return torch.stack(parts, dim=1)
+
+    def prefix(self, prefix: Tensor) -> Tensor:
+        """(..., l) codes to (..., l, d)."""
+        parts = [F.embedding(prefix[..., j], self.tables[j]) for j in range(prefix.shape[-1])]
+        return torch.stack(parts, dim=-2)
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Encoded histories.
+
+    Attributes:
+        hidden: (B, T, d) at every event.
+        last: (B, d) at the last event.
+        mask: (B, 1, 1, T) true at real events.
+    """
+
+    hidden: Tensor
+    last: Tensor
+    mask: Tensor
+
+
+class CausalRecommender(Recommender):
+    """See the module's text. Weights are initialised from torch's global random state."""
+
+    def __init__(self, *, sizes: tuple[int, ...], config: CausalConfig, max_history: int) -> None:
+        super().__init__()
+        d = config.d_model
+        self.sizes = sizes
+        self.codes = CodeEmbeddings(sizes=sizes, d_model=d)
+        self.item = nn.Sequential(
+            nn.LayerNorm(len(sizes) * d),
+            nn.Linear(len(sizes) * d, config.item_hidden),
+            nn.GELU(),
+            nn.Linear(config.item_hidden, d),
+        )
+        self.encoder = CausalEncoder(
+            d_model=d,
+            heads=config.heads,
+            layers=config.layers,
+            hidden=config.feed_forward,
+            dropout=config.dropout,
+            max_history=max_history,
+        )
+        self.query = nn.Linear(d, d)
+        self.position = nn.Parameter(torch.randn(len(sizes), d) * 0.02)
+        self.prefix = nn.ModuleList(
+            nn.Linear(position * d, d, bias=False) for position in range(1, len(sizes))
+        )
+        self.decoder = nn.ModuleList(
+            Block(d_model=d, heads=config.heads, hidden=config.feed_forward, dropout=config.dropout)
+            for _ in range(config.decoder_layers)
+        )
+        self.norm = nn.RMSNorm(d)
+        self.head = nn.ModuleList(nn.Linear(d, d) for _ in sizes)
+        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in sizes)
+
+    def item_vectors(self, embedded: Tensor) -> Tensor:
+        """(n, length, d) code embeddings to (n, d) item vectors."""
+        return self.item(embedded.flatten(1))
+
+    def encode(self, view: CodeView, index: Tensor, lengths: Tensor) -> Memory:
+        """The memory of histories `index` (B, T), positions in `view`, with `lengths` (B,)."""
+        hidden = self.encoder(self.item_vectors(self.codes(view))[index])
+        steps = torch.arange(index.shape[1], device=index.device)
+        mask = (steps < lengths[:, None])[:, None, None]
+        return Memory(hidden, last_positions(hidden, lengths), mask)
+
+    def _query(self, state: Tensor, embedded_prefix: Tensor, position: int) -> Tensor:
+        """Query for one code position from (..., d) state and (..., position, d) prefix."""
+        query = state + self.position[position]
+        if position:
+            query = query + self.prefix[position - 1](embedded_prefix.flatten(-2))
+        return query
+
+    def _logits(self, query: Tensor, position: int) -> Tensor:
+        table = self.codes.tables[position]
+        return self.head[position](query) @ table.T + self.bias[position]
+
+    def next_code_logits(self, memory: Memory, prefix: Tensor) -> Tensor:
+        """Logits (B, W, sizes[l]) of the code after each prefix (B, W, l)."""
+        position = check_prefix(prefix, self.sizes)
+        state = self.query(memory.last)[:, None].expand(-1, prefix.shape[1], -1)
+        embedded = self.codes.prefix(prefix) if position else state
+        query = self._query(state, embedded, position)
+        for block in self.decoder:
+            query = block(query, memory.hidden, memory.mask)
+        return self._logits(self.norm(query), position)
+
+    def loss(
+        self, view: CodeView, index: Tensor, lengths: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
+        """Mean cross-entropy in nats per code position, shape (length,).
+
+        Each event but the first of every history is a target, given the events before it.
+        """
+        embedded = self.codes(view)  # (n, length, d), once for the way in and the decoder
+        hidden = self.encoder(self.item_vectors(embedded)[index[:, :-1]])  # (B, T, d)
+        target = index[:, 1:]
+        batch, steps, d = hidden.shape
+        length = len(self.sizes)
+        state = self.query(hidden)
+        known = embedded[target]  # (B, T, length, d)
+        query = torch.stack(
+            [self._query(state, known[:, :, :position], position) for position in range(length)],
+            dim=2,
+        ).flatten(1, 2)  # (B, T * length, d)
+        at = torch.arange(steps, device=index.device)
+        causal = (at[:, None] >= at).repeat_interleave(length, dim=0)  # (T * length, T)
+        for block in self.decoder:
+            query = block(query, hidden, causal)
+        real = at < (lengths - 1)[:, None]  # (B, T)
+        query = self.norm(query).view(batch, steps, length, d)[real]
+        codes = view.codes[target[real]]
+        return torch.stack(
+            [
+                F.cross_entropy(
+                    self._logits(query[:, position], position),
+                    codes[:, position],
+                    label_smoothing=smoothing,
+                )
+                for position in range(length)
+            ]
+        )

@@ -1,0 +1,97 @@
+"""Transformer parts shared by the backbones: attention, feed-forward, block, causal encoder.
+
+Pre-norm residual blocks with RMS norms, learned positions counted from the oldest event shown.
+Histories are padded at the end, so a causal mask is all the masking that training needs.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries (B, Q, d) over a memory (B, S, d)."""
+
+    def __init__(self, *, d_model: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(d_model, d_model, bias=False)
+        self.key_value = nn.Linear(d_model, 2 * d_model, bias=False)
+        self.output = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend; `mask` is boolean, broadcastable to (B, heads, Q, S), None means causal."""
+        batch, queries, d = x.shape
+        q = self.query(x).view(batch, queries, self.heads, -1).transpose(1, 2)
+        kv = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, -1)
+        k, v = kv.permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return self.output(y.transpose(1, 2).reshape(batch, queries, d))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, *, d_model: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.rise = nn.Linear(d_model, hidden)
+        self.fall = nn.Linear(hidden, d_model)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., d) to (..., d)."""
+        return self.fall(F.dropout(F.gelu(self.rise(x)), self.dropout, self.training))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each behind a norm and around a residual."""
+
+    def __init__(self, *, d_model: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_attention = nn.RMSNorm(d_model)
+        self.attention = Attention(d_model=d_model, heads=heads)
+        self.norm_feed_forward = nn.RMSNorm(d_model)
+        self.feed_forward = FeedForward(d_model=d_model, hidden=hidden, dropout=dropout)
+        self.dropout = dropout
+
+    def forward(
+        self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Causal self-attention over `x` (B, Q, d), or attention over `memory` (B, S, d)."""
+        y = self.norm_attention(x)
+        y = self.attention(y, y if memory is None else memory, mask)
+        x = x + F.dropout(y, self.dropout, self.training)
+        y = self.feed_forward(self.norm_feed_forward(x))
+        return x + F.dropout(y, self.dropout, self.training)
+
+
+class CausalEncoder(nn.Module):
+    """Item vectors (B, T, d) to hidden states (B, T, d), each seeing only what came before it."""
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        heads: int,
+        layers: int,
+        hidden: int,
+        dropout: float,
+        max_history: int,
+    ) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(max_history, d_model) * 0.02)
+        self.blocks = nn.ModuleList(
+            Block(d_model=d_model, heads=heads, hidden=hidden, dropout=dropout)
+            for _ in range(layers)
+        )
+        self.norm = nn.RMSNorm(d_model)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, d) to (B, T, d), T at most `max_history`."""
+        x = F.dropout(x + self.positions[: x.shape[1]], self.dropout, self.training)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)

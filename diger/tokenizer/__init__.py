@@ -1,0 +1,1 @@
+"""Tokenizers: content vectors to SIDs, with codebooks, suffixes and their statistics."""

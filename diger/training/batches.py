@@ -1,0 +1,97 @@
+"""Training histories as slices of one flat tensor, in batches of like length.
+
+The whole dataset lies on the device as it is in the dataset folder: events of all users one after
+another, and where each begins. A batch is two gathers; there are no loader workers. The order is a
+function of (seed, epoch) alone, so that resuming needs no memory of it and all arms of a study see
+the same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diger.data.dataset import Dataset
+from diger.errors import DigerError
+from diger.recommender.base import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """Event ranges to read from one flat tensor.
+
+    Attributes:
+        events: LongTensor (n_events,) item rows.
+        start: LongTensor (histories,) first event of each.
+        length: LongTensor (histories,) events in each, at least 1.
+    """
+
+    events: Tensor
+    start: Tensor
+    length: Tensor
+
+    def __len__(self) -> int:
+        return self.start.numel()
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The histories in `rows` (B,), padded at the end to the longest."""
+        length = self.length[rows]
+        steps = torch.arange(int(length.max()), device=self.events.device)
+        at = torch.minimum(
+            self.start[rows, None] + steps, (self.start + self.length - 1)[rows, None]
+        )
+        return Batch(self.events[at], length)
+
+    @staticmethod
+    def of_training(dataset: Dataset, max_history: int, device: torch.device) -> Histories:
+        """Training events of every user with at least two: the latest `max_history` + 1 of them.
+
+        One more than the model's history, because the last event is only ever a target.
+
+        Raises:
+            DigerError: no user has two training events.
+        """
+        length = dataset.train_end - dataset.offsets[:-1]
+        users = np.flatnonzero(length >= 2)
+        if not len(users):
+            raise DigerError(
+                f"dataset {dataset.name}: no user has two training events, nothing can be learnt; "
+                "prepare it with more events a user"
+            )
+        kept = np.minimum(length[users], max_history + 1)
+        return _histories(dataset, dataset.train_end[users] - kept, kept, device)
+
+    @staticmethod
+    def before(
+        dataset: Dataset, targets: np.ndarray, max_history: int, device: torch.device
+    ) -> Histories:
+        """The latest `max_history` events before each target (absolute event index) of its user."""
+        user = np.searchsorted(dataset.offsets, targets, side="right") - 1
+        kept = np.minimum(targets - dataset.offsets[user], max_history)
+        return _histories(dataset, targets - kept, kept, device)
+
+
+def _histories(
+    dataset: Dataset, start: np.ndarray, length: np.ndarray, device: torch.device
+) -> Histories:
+    as_long = lambda a: torch.as_tensor(np.asarray(a, dtype=np.int64), device=device)  # noqa: E731
+    return Histories(as_long(dataset.events), as_long(start), as_long(length))
+
+
+def training_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Rows of each batch of an epoch: like lengths together, batches and equals shuffled."""
+    rng = np.random.default_rng([seed, epoch])
+    order = np.lexsort([rng.random(len(lengths)), lengths])
+    # The short remainder goes to a random place instead of always holding the longest histories.
+    cut = int(rng.integers(1, batch_size + 1))
+    batches = np.split(order, np.arange(cut, len(order), batch_size))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def evaluation_order(lengths: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Rows of each batch, shortest histories first, so that padding is small."""
+    yield from torch.argsort(lengths, stable=True).split(batch_size)

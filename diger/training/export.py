@@ -1,0 +1,239 @@
+"""From a finished run to the files of its bundle."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from diger.bundle import schema
+from diger.bundle.card import model_card
+from diger.bundle.writer import BundleWriter
+from diger.config import Recipe
+from diger.data.dataset import Dataset
+from diger.evaluation import beyond_accuracy
+from diger.evaluation.metrics import corrected_summary, summary
+from diger.evaluation.ranking import TOP, SplitRanks
+from diger.tokenizer.stats import sid_stats
+from diger.training.environment import code_version, hardware
+from diger.training.loop import FitResult
+from diger.training.sids import Content, Sids
+
+SAMPLE_USERS = 8  # of the test split, among a bundle's examples
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """Everything a finished run leaves, before it becomes files."""
+
+    name: str
+    recipe: Recipe
+    dataset: Dataset
+    seed: int
+    device: torch.device
+    content: Content | None
+    sids: Sids | None
+    model: nn.Module | None
+    fitted: FitResult | None
+    ranks: list[SplitRanks]
+    half: bool
+    seconds: dict[str, float]
+    peak_memory_bytes: int
+
+
+def write_bundle(record: RunRecord, out: Path, *, force: bool = False) -> None:
+    """Write the bundle of a run at `out`, whole or not at all."""
+    config = _config(record)
+    metrics = {"results": [result(ranks, record.dataset) for ranks in record.ranks]}
+    items = _items(record)
+    with BundleWriter(out, force=force) as writer:
+        writer.json(schema.CONFIG, config)
+        writer.json(schema.METRICS, metrics)
+        writer.frame(schema.ITEMS, items)
+        writer.frame(schema.RANKS, pd.concat([r.frame for r in record.ranks], ignore_index=True))
+        writer.frame(schema.TOPK, _topk(record))
+        if record.fitted is not None:
+            writer.frame(schema.HISTORY, record.fitted.history)
+        if record.sids is not None:
+            writer.frame(schema.CODES, _codes(record.sids, record.recipe))
+            writer.frame(schema.LEVELS, _levels(record.sids, record.recipe))
+        examples = _examples(record)
+        if examples is not None:
+            writer.frame(schema.EXAMPLES, examples)
+        writer.tensors(schema.MODEL, _weights(record))
+        if record.content is not None:
+            writer.tensors(schema.CONTENT, *_content(record.content, record.half))
+        writer.text(schema.CARD, model_card(config, metrics, items))
+
+
+def result(ranks: SplitRanks, dataset: Dataset) -> dict[str, Any]:
+    """One entry of metrics.json: item-level metrics of a ranked split."""
+    frame = ranks.frame
+    return {
+        "split": ranks.split,
+        "decoding": ranks.decoding,
+        "users": len(frame),
+        "metrics": summary(frame["rank"]),
+        "collision_corrected": corrected_summary(frame["group_first"], frame["group_size"]),
+        "beyond_accuracy": beyond_accuracy.summary(ranks.top, dataset.training_popularity()),
+    }
+
+
+def _config(record: RunRecord) -> dict[str, Any]:
+    info, recipe = record.dataset.info, record.recipe
+    tokenizer: dict[str, Any] = {}
+    if record.sids is not None:
+        tokenizer = {
+            **recipe.tokenizer.model_dump(mode="json"),
+            "sizes": list(record.sids.sizes),
+            **sid_stats(record.sids.codes, recipe.tokenizer.codebook_size).to_dict(),
+        }
+    content: dict[str, Any] = {}
+    if record.content is not None:
+        raw = record.content.raw
+        content = {"encoder": raw.encoder, "revision": raw.revision, "max_tokens": raw.max_tokens}
+    return {
+        "format": schema.FORMAT_VERSION,
+        "name": record.name,
+        "dataset": {
+            "name": info.name,
+            "title": info.title,
+            "fingerprint": info.fingerprint,
+            "simulated": info.simulated,
+            "text_may_be_published": info.text_may_be_published,
+            "licence": info.licence,
+            "source": info.source,
+            "users": info.n_users,
+            "items": info.n_items,
+            "events": info.n_events,
+            "split": info.split,
+        },
+        "arm": {"method": recipe.method, "decay": "none", "noise": "none"},
+        "backbone": recipe.backbone.kind,
+        "recipe": recipe.model_dump(mode="json"),
+        "tokenizer": tokenizer,
+        "content": content,
+        "seed": record.seed,
+        "code_version": code_version(),
+        "hardware": hardware(record.device),
+        "seconds": {k: round(v, 3) for k, v in record.seconds.items()},
+        "peak_memory_bytes": record.peak_memory_bytes,
+        "parameters": _count(record.model),
+        "precision": "half" if record.half else "single",
+        "selected_epoch": record.fitted.best_epoch if record.fitted else 0,
+    }
+
+
+def _count(model: nn.Module | None) -> int:
+    return sum(p.numel() for p in model.parameters()) if model is not None else 0
+
+
+def _items(record: RunRecord) -> pd.DataFrame:
+    dataset = record.dataset
+    items = pd.DataFrame({"item_id": dataset.items["item_id"].astype(str)})
+    if record.sids is not None:
+        for level in range(record.sids.codes.shape[1]):
+            items[f"code_{level + 1}"] = record.sids.codes[:, level].astype(np.int32)
+        items["suffix"] = record.sids.suffix.astype(np.int32)
+    items["training_popularity"] = dataset.training_popularity()
+    if dataset.info.text_may_be_published:
+        for column in schema.TEXT_COLUMNS:
+            items[column] = dataset.items[column]
+    return items
+
+
+def _topk(record: RunRecord) -> pd.DataFrame:
+    test = next(r for r in record.ranks if r.split == "test")
+    columns = {f"item_{i + 1}": test.top[:, i].astype(np.int32) for i in range(TOP)}
+    return pd.DataFrame({"user": test.frame["user"].to_numpy(), **columns})
+
+
+def _codes(sids: Sids, recipe: Recipe) -> pd.DataFrame:
+    size = recipe.tokenizer.codebook_size
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "epoch": 0,
+                "level": level + 1,
+                "code": np.arange(size),
+                "items": np.bincount(sids.codes[:, level], minlength=size),
+            }
+        )
+        for level in range(sids.codes.shape[1])
+    )
+
+
+def _levels(sids: Sids, recipe: Recipe) -> pd.DataFrame:
+    stats = sid_stats(sids.codes, recipe.tokenizer.codebook_size)
+    return pd.DataFrame(
+        [{"epoch": 0, **asdict(level), "level": level.level + 1} for level in stats.levels]
+    )
+
+
+def _examples(record: RunRecord) -> pd.DataFrame | None:
+    """Histories to start from, where they may be published.
+
+    Those that came with the dataset, then those of a few users with their true next item.
+    """
+    dataset = record.dataset
+    if not dataset.info.text_may_be_published:
+        return None
+    rows = {item: row for row, item in enumerate(dataset.items["item_id"])}
+    listed: list[dict[str, Any]] = [
+        {
+            "name": example.title,
+            "story": example.story,
+            "history": [rows[item] for item in example.items],
+            "target": None,
+        }
+        for example in dataset.info.examples
+    ]
+    test = next(r for r in record.ranks if r.split == "test").frame
+    typical = test[test["history_length"].between(5, 15)]
+    for user in typical["user"].iloc[:: max(1, len(typical) // SAMPLE_USERS)][:SAMPLE_USERS]:
+        at = int(dataset.test_at[user])
+        listed.append(
+            {
+                "name": f"test user {dataset.user_ids[user]}",
+                "story": "a history of the test split, with the item that came next",
+                "history": dataset.events[dataset.offsets[user] : at].tolist(),
+                "target": int(dataset.events[at]),
+            }
+        )
+    frame = pd.DataFrame(listed)
+    frame["target"] = frame["target"].astype("Int32")
+    return frame
+
+
+def _weights(record: RunRecord) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    if record.model is not None:
+        tensors |= {f"recommender.{k}": v for k, v in record.model.state_dict().items()}
+    if record.sids is not None and record.sids.tokenizer is not None:
+        state = record.sids.tokenizer.state_dict()
+        # The tokenizer stays in single precision: rounding it could change a code.
+        tensors |= {f"tokenizer.{k}": v for k, v in state.items()}
+    if not tensors:
+        counts = record.dataset.training_popularity()
+        tensors["popularity"] = torch.from_numpy(counts)
+    keep = torch.float16 if record.half else torch.float32
+    return {
+        k: v.detach().cpu().to(keep).contiguous() if k.startswith("recommender.") else v.cpu()
+        for k, v in tensors.items()
+    }
+
+
+def _content(content: Content, half: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    vectors = content.vectors.astype(np.float16 if half else np.float32)
+    tensors = {"vectors": vectors, "missing": content.raw.missing, **content.transform.to_tensors()}
+    metadata = {
+        "encoder": content.raw.encoder,
+        "revision": content.raw.revision,
+        "max_tokens": str(content.raw.max_tokens or ""),
+    }
+    return tensors, metadata

@@ -1,0 +1,300 @@
+"""The training loop: epochs over length-bucketed batches, validation, early stop, exact resume.
+
+The order of batches is a function of (seed, epoch), the learning rate of the update; all else that
+matters is in the saved state, so a run that was stopped at any moment ends with the same weights as
+one that was not (same machine, same threads). State is saved at least once a minute and at every
+epoch's end; Ctrl-C saves and leaves. The best epoch is the one with the highest validation ndcg@10,
+a first metric of 0 included, and its (averaged) weights are what the caller gets back.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from diger.config import EvaluationConfig, TrainingConfig
+from diger.data.dataset import Dataset
+from diger.errors import DigerError
+from diger.evaluation.metrics import summary
+from diger.evaluation.ranking import rank_split
+from diger.training.batches import Histories, training_order
+from diger.training.state import Progress, load_state, save_state
+from diger.training.task import Task
+
+SAVE_EVERY_SECONDS = 60.0
+FINAL_RATE = 0.02  # of the peak learning rate, where the cosine ends
+
+
+class Interrupted(DigerError):
+    """Ctrl-C, after the state was saved."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What training leaves beside the weights in the module.
+
+    Attributes:
+        history: one row an epoch: losses, learning rate, gradient norm, validation, seconds.
+        best_epoch: the epoch whose weights are in the module.
+        seconds: training and validation, over all sittings.
+        peak_memory_bytes: of the process (resident set) on a CPU, of the allocator on a GPU.
+    """
+
+    history: pd.DataFrame
+    best_epoch: int
+    seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class EpochEvent:
+    """Told to the caller during training, for a progress line.
+
+    Attributes:
+        epoch: the current epoch, from 1.
+        epochs: the most there will be.
+        done: batches done in this epoch.
+        total: batches in an epoch.
+        row: the epoch's row of the history once it is finished, else None.
+        best_epoch: best so far, 0 for none.
+        resumed: the run goes on from a saved state.
+    """
+
+    epoch: int
+    epochs: int
+    done: int
+    total: int
+    row: dict[str, float] | None = None
+    best_epoch: int = 0
+    resumed: bool = False
+
+
+def learning_rate_at(update: int, total: int, warmup: float) -> float:
+    """Share of the peak at an update (from 0): linear warm-up, then cosine to `FINAL_RATE`."""
+    warm = max(1, round(total * warmup))
+    if update < warm:
+        return (update + 1) / warm
+    along = (update - warm) / max(1, total - warm)
+    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, along)))
+
+
+def fit(
+    task: Task,
+    dataset: Dataset,
+    training: TrainingConfig,
+    evaluation: EvaluationConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    identity: str,
+    on_event: Callable[[EpochEvent], None] = lambda event: None,
+) -> FitResult:
+    """Train `task.module`; on return it holds the weights of the best epoch, in evaluation mode.
+
+    Args:
+        task: what is trained.
+        dataset: gives training histories and validation targets; the test split is not touched.
+        training: the optimisation.
+        evaluation: how validation ranks.
+        seed: of dropout and batch order.
+        device: where everything lies.
+        folder: existing folder for the saved state; a state found there is continued.
+        identity: fingerprint of all that decides the run; a state with another is refused.
+        on_event: progress.
+
+    Raises:
+        DigerError: nothing to train or validate on, a loss that is not finite, a foreign state.
+        Interrupted: Ctrl-C; the state is saved and the same call goes on from it.
+    """
+    histories = Histories.of_training(dataset, training.max_history, device)
+    lengths = histories.length.cpu().numpy()
+    total = training.epochs * math.ceil(len(lengths) / training.batch_size)
+    module = task.module
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        task.parameter_groups(training.learning_rate, training.weight_decay),
+        betas=(0.9, 0.99),
+        fused=True,
+    )
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    average = [p.detach().clone() for p in parameters] if training.ema else None
+    torch.manual_seed(seed)
+    state_path, best_path = folder / "state.safetensors", folder / "best.safetensors"
+    progress = Progress()
+    resumed = state_path.exists()
+    if resumed:
+        progress = load_state(state_path, module, optimizer, average, identity)
+    save = lambda: save_state(state_path, module, optimizer, average, progress, identity)  # noqa: E731
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16")
+
+    def finished() -> bool:
+        return progress.epoch >= training.epochs or progress.since_best >= training.patience
+
+    with _ctrl_c() as stop:
+        while not finished():
+            epoch = progress.epoch + 1
+            order = training_order(lengths, training.batch_size, seed, epoch)
+            tick = saved = time.perf_counter()
+            module.train()
+            for rows in order[progress.batch :]:
+                scale = learning_rate_at(progress.update, total, training.warmup)
+                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                    group["lr"] = peak * scale
+                batch = histories.batch(torch.as_tensor(rows, device=device))
+                with autocast:
+                    loss, parts = task.loss(batch)
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise DigerError(
+                        f"the loss became {value} in epoch {epoch}, update {progress.update}; "
+                        'lower training.learning_rate, or use precision = "fp32"'
+                    )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                norm = nn.utils.clip_grad_norm_(parameters, training.clip)
+                optimizer.step()
+                progress.update += 1
+                progress.batch += 1
+                if average is not None:
+                    # Early on the average would mostly remember the initial weights.
+                    decay = min(training.ema, (1 + progress.update) / (10 + progress.update))
+                    torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - decay)
+                weight = int(batch.lengths.sum()) - len(rows)
+                _add(progress.sums, {"loss": value, "gradient_norm": norm.item(), **parts}, weight)
+                on_event(EpochEvent(epoch, training.epochs, progress.batch, len(order)))
+                now = time.perf_counter()
+                if stop() or now - saved > SAVE_EVERY_SECONDS:
+                    progress.seconds += now - tick
+                    progress.sums["seconds"] = progress.sums.get("seconds", 0.0) + now - tick
+                    tick = saved = now
+                    save()
+                    if stop():
+                        raise Interrupted(_stopped(folder, epoch))
+            spent = time.perf_counter() - tick
+            weight = max(progress.sums.pop("weight", 1.0), 1.0)
+            seconds = progress.sums.pop("seconds", 0.0) + spent
+            row: dict[str, float] = {"epoch": epoch, "updates": progress.update}
+            row |= {k: v / weight for k, v in progress.sums.items()}
+            row |= {"learning_rate": optimizer.param_groups[0]["lr"], "seconds": seconds}
+            last = epoch == training.epochs
+            tick = time.perf_counter()
+            if epoch % training.validate_every == 0 or last:
+                module.eval()
+                with _weights(parameters, average):
+                    ranks = rank_split(
+                        task.ranker(),
+                        dataset,
+                        "validation",
+                        max_history=training.max_history,
+                        batch_size=evaluation.batch_size,
+                        device=device,
+                    )
+                    metrics = summary(ranks.frame["rank"])
+                    row |= {f"validation_{k}": v for k, v in metrics.items()}
+                    if metrics["ndcg@10"] > progress.best:
+                        progress.best, progress.best_epoch = metrics["ndcg@10"], epoch
+                        progress.since_best = 0
+                        _save_weights(module, best_path)
+                    else:
+                        progress.since_best += 1
+            progress.seconds += spent + time.perf_counter() - tick
+            progress.epoch, progress.batch, progress.sums = epoch, 0, {}
+            progress.history.append(row)
+            save()
+            on_event(
+                EpochEvent(
+                    epoch,
+                    training.epochs,
+                    len(order),
+                    len(order),
+                    row,
+                    progress.best_epoch,
+                    resumed,
+                )
+            )
+            if stop() and not finished():
+                raise Interrupted(_stopped(folder, epoch))
+    module.load_state_dict(load_file(best_path, device=str(device)))
+    module.eval()
+    return FitResult(
+        pd.DataFrame(progress.history), progress.best_epoch, progress.seconds, peak_memory(device)
+    )
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most memory held so far in bytes: the GPU allocator's, or the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _add(sums: dict[str, float], values: dict[str, float], weight: int) -> None:
+    for key, value in values.items():
+        sums[key] = sums.get(key, 0.0) + value * weight
+    sums["weight"] = sums.get("weight", 0.0) + weight
+
+
+def _stopped(folder: Path, epoch: int) -> str:
+    return f"stopped in epoch {epoch}; all is kept in {folder}, run the same command to go on"
+
+
+def _save_weights(module: nn.Module, path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.detach().cpu().clone() for k, v in module.state_dict().items()}, temporary)
+    temporary.replace(path)
+
+
+@contextmanager
+def _weights(parameters: list[nn.Parameter], average: list[Tensor] | None) -> Iterator[None]:
+    """The running average in the parameters' place, for a while."""
+    if average is None:
+        yield
+        return
+    own = [p.data for p in parameters]
+    for parameter, mean in zip(parameters, average, strict=True):
+        parameter.data = mean
+    try:
+        yield
+    finally:
+        for parameter, data in zip(parameters, own, strict=True):
+            parameter.data = data
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C (or SIGTERM) was pressed; the first press waits for the batch to end."""
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    try:
+        before = {s: signal.signal(s, press) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals go elsewhere
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

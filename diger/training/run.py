@@ -1,0 +1,246 @@
+"""`train`: from a dataset folder and a recipe to a checkpoint bundle.
+
+SIDs, training on the training events, the best epoch by validation, one look at the test split,
+and the bundle. Until the bundle is whole, all that a later sitting needs lies in `<out>.partial/`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from diger.bundle.writer import check_target
+from diger.config import PopularityConfig, Recipe
+from diger.data.dataset import Dataset
+from diger.errors import DigerError
+from diger.evaluation.rankers import PopularityRanker
+from diger.evaluation.ranking import Ranker, SplitRanks, rank_split
+from diger.recommender.base import Recommender
+from diger.recommender.build import build_backbone
+from diger.recommender.sasrec import Sasrec
+from diger.training.export import RunRecord, write_bundle
+from diger.training.loop import EpochEvent, FitResult, fit, peak_memory
+from diger.training.sids import Content, Sids, load_content, make_sids
+from diger.training.task import SasrecTask, StaticTask, Task
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how a run goes; by default nobody.
+
+    Attributes:
+        say: a line of text about a step that begins or ended.
+        epoch: progress of training.
+        ranked: progress of the final evaluation: split, users done, users in all.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    epoch: Callable[[EpochEvent], None] = lambda event: None
+    ranked: Callable[[str, int, int], None] = lambda split, done, total: None
+
+
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    device: torch.device,
+    half: bool = False,
+    force: bool = False,
+    restart: bool = False,
+    listener: Listener | None = None,
+) -> Path:
+    """Train what `recipe` says on the dataset in `data` and leave a bundle at `out`.
+
+    Args:
+        recipe: everything that decides what is trained.
+        data: a dataset folder.
+        out: where the bundle goes; `<out>.partial` holds the unfinished run.
+        seed: of tokenizer, initialisation, dropout and batch order.
+        device: where to train.
+        half: keep the weights in half precision; they are rounded before the final metrics are
+            taken, so the figures are those of the weights in the bundle.
+        force: replace a bundle that is already there.
+        restart: discard an unfinished run at `out` instead of going on with it.
+        listener: who is told.
+
+    Raises:
+        DigerError: bad data, a target that is in the way, a run that cannot be continued.
+        diger.training.loop.Interrupted: Ctrl-C; the same call goes on.
+    """
+    listener = listener or Listener()
+    check_target(out, force=force)
+    dataset = Dataset.load(data)
+    with _workshop(out, restart) as folder:
+        started = time.perf_counter()
+        content, sids = None, None
+        if recipe.method not in ("sasrec", "popularity"):
+            content = _content(recipe, dataset, data)
+            listener.say("assigning semantic IDs")
+            sids = make_sids(
+                recipe, dataset, content, seed=seed, device=device, keep=folder / "sids.safetensors"
+            )
+            shared = len(sids.codes) - len(np.unique(sids.group))
+            listener.say(f"semantic IDs: {len(sids.codes)} items, {shared} told apart by suffix")
+        torch.manual_seed(seed)
+        model = build_backbone(
+            recipe.backbone,
+            sizes=sids.sizes if sids else (),
+            n_items=dataset.n_items,
+            max_history=recipe.training.max_history,
+        )
+        fitted, ranker = _fit(recipe, dataset, sids, model, seed, device, folder, half, listener)
+        began = time.perf_counter()
+        ranks = [
+            _rank(recipe, dataset, ranker, split, sids, device, listener)
+            for split in ("validation", "test")
+        ]
+        evaluation = time.perf_counter() - began
+        record = RunRecord(
+            name=out.name,
+            recipe=recipe,
+            dataset=dataset,
+            seed=seed,
+            device=device,
+            content=content,
+            sids=sids,
+            model=model,
+            fitted=fitted,
+            ranks=ranks,
+            half=half,
+            seconds={
+                "tokenizer": sids.seconds if sids else 0.0,
+                "training": fitted.seconds if fitted else 0.0,
+                "evaluation": evaluation,
+                "this sitting": time.perf_counter() - started,
+            },
+            peak_memory_bytes=fitted.peak_memory_bytes if fitted else peak_memory(device),
+        )
+        write_bundle(record, out, force=force)
+    return out
+
+
+def identity(recipe: Recipe, dataset: Dataset, seed: int, device: torch.device) -> str:
+    """SHA-256 of everything that decides the weights of a run on one machine."""
+    what = {
+        "recipe": recipe.model_dump(mode="json", exclude={"about", "name"}),
+        "data": dataset.info.fingerprint,
+        "text": dataset.info.text_fingerprint,
+        "seed": seed,
+        "device": device.type,
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content | None:
+    """Content vectors, or None where SIDs come from a file and no item has text."""
+    if recipe.tokenizer.kind == "file":
+        return None
+    return load_content(recipe, dataset, folder)
+
+
+def _fit(
+    recipe: Recipe,
+    dataset: Dataset,
+    sids: Sids | None,
+    model: nn.Module | None,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    half: bool,
+    listener: Listener,
+) -> tuple[FitResult | None, Ranker]:
+    if isinstance(recipe.backbone, PopularityConfig) or model is None:
+        popularity = torch.from_numpy(dataset.training_popularity()).to(device)
+        return None, PopularityRanker(popularity)
+    model.to(device)
+    task: Task
+    smoothing = recipe.training.label_smoothing
+    if isinstance(model, Sasrec):
+        task = SasrecTask(model=model, smoothing=smoothing)
+    else:
+        assert isinstance(model, Recommender) and sids is not None
+        task = StaticTask(
+            model=model,
+            sids=sids.full.to(device),
+            group=torch.from_numpy(sids.group).to(device),
+            beam=recipe.evaluation.beam,
+            smoothing=smoothing,
+        )
+    fitted = fit(
+        task,
+        dataset,
+        recipe.training,
+        recipe.evaluation,
+        seed=seed,
+        device=device,
+        folder=folder,
+        identity=identity(recipe, dataset, seed, device),
+        on_event=listener.epoch,
+    )
+    if half:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(parameter.half().to(parameter.dtype))
+    return fitted, task.ranker()
+
+
+def _rank(
+    recipe: Recipe,
+    dataset: Dataset,
+    ranker: Ranker,
+    split: str,
+    sids: Sids | None,
+    device: torch.device,
+    listener: Listener,
+) -> SplitRanks:
+    total = int(((dataset.test_at if split == "test" else dataset.validation_at) >= 0).sum())
+    done = 0
+
+    def on_batch(users: int) -> None:
+        nonlocal done
+        done += users
+        listener.ranked(split, done, total)
+
+    return rank_split(
+        ranker,
+        dataset,
+        split,
+        max_history=recipe.training.max_history,
+        batch_size=recipe.evaluation.batch_size,
+        device=device,
+        group=sids.group if sids else None,
+        on_batch=on_batch,
+    )
+
+
+@contextmanager
+def _workshop(out: Path, restart: bool) -> Iterator[Path]:
+    """The folder of the unfinished run, held by one process at a time; gone when all went well."""
+    folder = out.with_name(f"{out.name}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DigerError(
+                f"another process is training into {folder}; wait for it or give another --out"
+            ) from None
+        if restart:
+            for path in folder.iterdir():
+                if path.name != "lock":
+                    path.unlink()
+        yield folder
+        shutil.rmtree(folder)

@@ -1,0 +1,149 @@
+"""The first stage: content vectors, a tokenizer, and a SID for every item.
+
+What the stage made is kept in the run's folder, so that a run that is stopped later does not fit
+the tokenizer again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from diger.config import Recipe
+from diger.content.encoder import embed_items
+from diger.content.transform import ContentTransform
+from diger.content.vectors import ContentVectors
+from diger.data.dataset import Dataset
+from diger.errors import DigerError
+from diger.tokenizer.base import Tokenizer
+from diger.tokenizer.build import build_tokenizer, make_tokenizer
+from diger.tokenizer.from_file import FileTokenizer
+from diger.tokenizer.suffix import assign_suffix
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Item vectors, raw and as the tokenizer sees them.
+
+    Attributes:
+        raw: what the encoder returned.
+        transform: centring, projection and scale.
+        vectors: float32 (items, width).
+    """
+
+    raw: ContentVectors
+    transform: ContentTransform
+    vectors: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Sids:
+    """The SIDs of a catalogue and where they come from.
+
+    Attributes:
+        tokenizer: None when the SIDs were read from a file.
+        codes: int64 (items, levels).
+        suffix: int64 (items,).
+        sizes: codes each position can take, suffix last.
+        seconds: to fit the tokenizer.
+    """
+
+    tokenizer: Tokenizer | None
+    codes: np.ndarray
+    suffix: np.ndarray
+    sizes: tuple[int, ...]
+    seconds: float
+
+    @property
+    def full(self) -> Tensor:
+        """LongTensor (items, levels + 1)."""
+        return torch.from_numpy(np.concatenate([self.codes, self.suffix[:, None]], axis=1))
+
+    @property
+    def group(self) -> np.ndarray:
+        """(items,) number of the collision group: items with the same codes share it."""
+        return np.unique(self.codes, axis=0, return_inverse=True)[1].ravel()
+
+
+def load_content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content:
+    """Content vectors of a dataset in `folder`, embedded now if they are not cached there."""
+    raw = embed_items(
+        dataset, recipe.content.encoder, folder=folder, max_tokens=recipe.content.max_tokens
+    )
+    transform = ContentTransform.fit(raw.vectors, raw.missing, recipe.tokenizer.content_width)
+    return Content(raw, transform, transform.transform(raw.vectors, raw.missing))
+
+
+def make_sids(
+    recipe: Recipe,
+    dataset: Dataset,
+    content: Content | None,
+    *,
+    seed: int,
+    device: torch.device,
+    keep: Path,
+) -> Sids:
+    """Fit the tokenizer and assign SIDs, or take both from `keep`, left by an earlier sitting.
+
+    Raises:
+        DigerError: the tokenizer cannot be fitted, or too many items share their codes.
+    """
+    config = recipe.tokenizer
+    tokenizer: Tokenizer | None
+    kept = _read(keep)
+    if kept is not None and content is not None:
+        codes, state, seconds = kept
+        tokenizer = make_tokenizer(config, dim=content.vectors.shape[1])
+        tokenizer.load_state_dict(state)
+    else:
+        began = time.perf_counter()
+        tokenizer, assigned = build_tokenizer(
+            config,
+            None if content is None else content.vectors,
+            seed=seed,
+            device=device,
+            item_ids=dataset.items["item_id"].tolist(),
+        )
+        codes, seconds = assigned.cpu().numpy(), time.perf_counter() - began
+        if content is not None:
+            _write(keep, codes, tokenizer, seconds)
+    suffix = tokenizer.suffix if isinstance(tokenizer, FileTokenizer) else None
+    if suffix is None:
+        suffix = assign_suffix(codes, size=config.suffix_size)
+    elif suffix.max() >= config.suffix_size:
+        raise DigerError(
+            f"the SIDs of {config.file.path if config.file else 'the file'} have suffixes up to "
+            f"{suffix.max()}; set tokenizer.suffix_size above it"
+        )
+    if isinstance(tokenizer, FileTokenizer):
+        tokenizer = None
+    sizes = (*(config.codebook_size,) * codes.shape[1], config.suffix_size)
+    return Sids(tokenizer, codes, suffix, sizes, seconds)
+
+
+def _write(path: Path, codes: np.ndarray, tokenizer: Tokenizer, seconds: float) -> None:
+    state = tokenizer.state_dict()
+    tensors = {f"tokenizer.{k}": v.detach().cpu().contiguous() for k, v in state.items()}
+    tensors["codes"] = torch.from_numpy(codes)
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, {"seconds": json.dumps(seconds)})
+    temporary.replace(path)
+
+
+def _read(path: Path) -> tuple[np.ndarray, dict[str, Tensor], float] | None:
+    try:
+        with safe_open(path, "pt") as f:
+            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+            seconds = json.loads(f.metadata()["seconds"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None  # nothing there, or not readable: it is only a shortcut
+    codes = tensors.pop("codes").numpy()
+    return codes, {k.removeprefix("tokenizer."): v for k, v in tensors.items()}, seconds

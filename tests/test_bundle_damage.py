@@ -1,0 +1,291 @@
+"""Damaged, hostile and half-written bundles: each is refused by name."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import bundle_toys as toys
+import numpy as np
+import pandas as pd
+import pytest
+
+from diger.bundle import Bundle, BundleWriter, list_bundles, swap
+from diger.bundle.schema import ALLOWED
+from diger.errors import DigerError
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return toys.write_bundle(tmp_path / "one")
+
+
+def refused(path, message, **options):
+    with pytest.raises(DigerError, match=message) as caught:
+        Bundle.open(path, **options)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def seal(path, **changes):
+    """Rewrite the manifest to fit the folder, as a hostile author would."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    for file in path.iterdir():
+        if file.name != "manifest.json":
+            data = file.read_bytes()
+            entry = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            manifest["files"][file.name] = entry
+    (path / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+@pytest.mark.parametrize("name", sorted(ALLOWED))
+def test_one_changed_byte_is_found_and_named(bundle, name):
+    file = bundle / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    refused(bundle, f"{name} does not match the SHA-256")
+
+
+@pytest.mark.parametrize("name", sorted(ALLOWED))
+def test_missing_and_truncated_files_are_named(bundle, name):
+    file = bundle / name
+    file.write_bytes(file.read_bytes()[:-1])
+    refused(bundle, f"{name} has .* bytes where its manifest says", verify=False)
+    file.unlink()
+    refused(bundle, f"{name} is missing", verify=False)
+
+
+def test_unverified_files_are_still_checked_when_read(bundle):
+    opened = Bundle.open(bundle, verify=False)
+    data = bytearray((bundle / "ranks.parquet").read_bytes())
+    data[40] ^= 1
+    (bundle / "ranks.parquet").write_bytes(data)
+    with pytest.raises(DigerError, match=r"ranks\.parquet does not match"):
+        _ = opened.ranks
+    (bundle / "model.safetensors").unlink()
+    with pytest.raises(DigerError, match=r"model\.safetensors is missing"):
+        opened.tensors("model.safetensors")
+
+
+def test_not_a_bundle(tmp_path, bundle):
+    refused(tmp_path / "nowhere", "no such bundle folder")
+    (bundle / "manifest.json").unlink()
+    refused(bundle, "no manifest.json: not a bundle, or never finished")
+
+
+def test_a_file_too_many(bundle):
+    (bundle / ".gitattributes").write_text("the Hub adds this")
+    Bundle.open(bundle)
+    (bundle / "weights\x1b.pkl").write_bytes(b"")
+    refused(bundle, r"weights\\x1b\.pkl is not in its manifest")
+
+
+def test_links_and_folders_are_refused(tmp_path, bundle):
+    file = bundle / "ranks.parquet"
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    refused(bundle, r"ranks\.parquet must be a plain file")
+    file.unlink()
+    file.mkdir()
+    refused(bundle, r"ranks\.parquet must be a plain file")
+    manifest = bundle / "manifest.json"
+    manifest.rename(tmp_path / "manifest")
+    manifest.symlink_to(tmp_path / "manifest")
+    refused(bundle, r"manifest\.json must be a plain file")
+
+
+def test_newer_format_says_to_upgrade(bundle):
+    seal(bundle, format=2)
+    refused(bundle, r"format 2 is newer than this DIGER reads \(1\): upgrade DIGER")
+
+
+@pytest.mark.parametrize(
+    "name", ["../config.json", "/etc/passwd", "a/b.json", "C:\\x.json", "..", "x\0.json", "a\nb/c"]
+)
+def test_paths_in_the_manifest_are_refused(bundle, name):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"][name] = {"sha256": "0" * 64, "bytes": 1}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    refused(bundle, "is a path, not the name")
+
+
+def test_unknown_names_are_refused_even_when_sealed(bundle):
+    (bundle / "model.pkl").write_bytes(b"cos\nsystem\n")
+    seal(bundle)
+    refused(bundle, r"'model\.pkl' is not a file a bundle may hold")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b"[" * 100_000, "nested too deeply|not valid JSON"),
+        (b"[]", "must be a JSON object"),
+        (b'{"format": true}', "format must be a number"),
+        (b'{"format": 1, "files": []}', "files must be an object"),
+        (b'{"format": 1, "files": {"README.md": 3}}', "README.md has no valid sha256"),
+        (b'{"format": 1, "kind": "complete", "files": {}}', "its files make it results-only"),
+        (b'{"format": 1, "kind": "results-only", "files": {}}', "needs README.md, config.json"),
+    ],
+)
+def test_malformed_manifests(bundle, content, message):
+    (bundle / "manifest.json").write_bytes(content)
+    refused(bundle, message)
+
+
+def test_sealed_nonsense_is_refused_when_read(bundle):
+    """The hashes fit, for whoever wrote the bundle made it so; the content does not."""
+    (bundle / "ranks.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    (bundle / "model.safetensors").write_bytes(b"\xff" * 64)
+    (bundle / "topk.parquet").write_bytes(parquet({"user": [0], "item_1": [99]}))
+    (bundle / "history.parquet").write_bytes(parquet({"loss": [1.0]}))
+    seal(bundle)
+    opened = Bundle.open(bundle)
+    with pytest.raises(DigerError, match=r"ranks\.parquet is not readable parquet"):
+        _ = opened.ranks
+    with pytest.raises(DigerError, match=r"model\.safetensors is not a valid safetensors file"):
+        opened.tensors("model.safetensors")
+    with pytest.raises(DigerError, match="item row 99 of a catalogue of 6"):
+        _ = opened.topk
+    with pytest.raises(DigerError, match="column epoch is missing"):
+        _ = opened.history
+    (bundle / "config.json").write_text("[1]")
+    seal(bundle)
+    refused(bundle, r"config\.json must be a JSON object")
+
+
+def parquet(columns):
+    sink = io.BytesIO()
+    pd.DataFrame(columns).to_parquet(sink)
+    return sink.getvalue()
+
+
+def test_an_exception_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), BundleWriter(tmp_path / "one") as writer:
+        writer.json("config.json", toys.config())
+        raise RuntimeError("disk on fire")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_exception_leaves_the_old_bundle(bundle):
+    before = Bundle.open(bundle).hash
+    with pytest.raises(KeyboardInterrupt), BundleWriter(bundle, force=True) as writer:
+        writer.json("config.json", toys.config())
+        raise KeyboardInterrupt
+    assert Bundle.open(bundle).hash == before
+    assert [p.name for p in bundle.parent.iterdir()] == ["one"]
+
+
+def test_a_failed_rename_puts_the_old_bundle_back(bundle, monkeypatch):
+    before, rename = Bundle.open(bundle).hash, Path.rename
+
+    def failing(self, target):
+        if self.name.endswith(".new.tmp"):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(DigerError, match="cannot be written: No space left on device"):
+        toys.write_bundle(bundle, force=True, seed=1)
+    assert Bundle.open(bundle).hash == before
+    assert [p.name for p in bundle.parent.iterdir()] == ["one"]
+
+
+def killed(code, path):
+    """Run `code` in a process that is killed within it; `path` is its argument."""
+    source = f"import os, sys, signal; sys.path.insert(0, {str(TESTS)!r})\n" + code
+    process = subprocess.run([sys.executable, "-c", source, str(path)], check=False)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_killed_while_writing(tmp_path, bundle):
+    code = """
+import bundle_toys as toys
+from diger.bundle import BundleWriter
+with BundleWriter(sys.argv[1], force=True) as writer:
+    writer.json("config.json", toys.config(seed=1))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    before = Bundle.open(bundle).hash
+    killed(code, bundle)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert [b.hash for b in list_bundles(tmp_path)] == [before]
+    toys.write_bundle(bundle, force=True, seed=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+@pytest.mark.parametrize("reader", [Bundle.open, lambda path: list_bundles(path.parent)[0]])
+def test_killed_between_the_two_renames(tmp_path, bundle, reader):
+    code = """
+from pathlib import Path
+import bundle_toys as toys
+rename = Path.rename
+def killing(self, target):
+    if self.name.endswith(".new.tmp"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.rename = killing
+toys.write_bundle(Path(sys.argv[1]), force=True, seed=1)
+"""
+    killed(code, bundle)
+    assert not bundle.exists()
+    assert reader(bundle).config["seed"] == 1  # the new one was whole, so it takes the place
+    toys.write_bundle(bundle, force=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["one"]
+
+
+def test_an_old_bundle_returns_where_the_new_one_is_gone(bundle):
+    before = Bundle.open(bundle).hash
+    bundle.rename(bundle.with_name(".one.0123abcd.old.tmp"))
+    assert Bundle.open(bundle).hash == before
+
+
+def test_leftovers_of_the_living_are_left_alone(tmp_path):
+    path = tmp_path / "one"
+    alive = swap.Staging(path)
+    dead = tmp_path / ".one.0123abcd.new.tmp"
+    dead.mkdir()
+    other = tmp_path / ".two.0123abcd.new.tmp"
+    other.mkdir()
+    toys.write_bundle(path)
+    assert alive.folder.is_dir() and other.is_dir() and not dead.exists()
+    alive.discard()
+    assert not alive.folder.exists()
+
+
+def test_without_locks_only_old_leftovers_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(swap, "fcntl", None)
+    fresh, old = tmp_path / ".one.00000001.new.tmp", tmp_path / ".one.00000002.new.tmp"
+    fresh.mkdir()
+    old.mkdir()
+    os.utime(old, (0, 0))
+    toys.write_bundle(tmp_path / "one")
+    toys.write_bundle(tmp_path / "one", force=True, seed=1)
+    assert fresh.is_dir() and not old.exists()
+    assert Bundle.open(tmp_path / "one").config["seed"] == 1
+
+
+def test_bfloat16_is_read_without_torch(bundle):
+    header = json.dumps({"x": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    header += b" " * (-len(header) % 8)
+    data = np.array([0x3F80, 0xC020], "<u2").tobytes()  # 1.0 and -2.5
+    content = len(header).to_bytes(8, "little") + header + data
+    (bundle / "model.safetensors").write_bytes(content)
+    seal(bundle)
+    tensors = Bundle.open(bundle).tensors("model.safetensors")
+    assert tensors["x"].dtype == np.float32 and tensors["x"].tolist() == [1.0, -2.5]
+    strange = content.replace(b'"BF16"', b'"F8_E4M3"').replace(b"[0, 4]", b"[0, 2]")
+    length = int.from_bytes(content[:8], "little") + len(strange) - len(content)
+    (bundle / "model.safetensors").write_bytes(length.to_bytes(8, "little") + strange[8:-2])
+    seal(bundle)
+    with pytest.raises(DigerError, match=r"model\.safetensors"):
+        Bundle.open(bundle).tensors("model.safetensors")

@@ -1,0 +1,136 @@
+"""`prepare` on the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from diger.cli.prepare import parse_cuts, register
+from diger.data.dataset import Dataset
+from diger.errors import DigerError
+
+
+@pytest.fixture
+def run():
+    app = typer.Typer(rich_markup_mode=None)
+
+    @app.callback()
+    def root() -> None:
+        """A second level, so that `prepare` is a sub-command as in the real program."""
+
+    register(app)
+
+    def call(*arguments: object):
+        result = CliRunner().invoke(app, ["prepare", *map(str, arguments)])
+        if isinstance(result.exception, DigerError):
+            raise result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    rows = [(u, i, 100 * i + u) for u in range(4) for i in range(u, u + 4)]
+    text = "".join(f"u{u}\ti{i}\t{time}\n" for u, i, time in rows)
+    (folder / "interactions.tsv").write_text("user_id\titem_id\ttimestamp\n" + text)
+    items = [{"item_id": f"i{i}", "title": f"Thing {i}"} for i in range(7)]
+    (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    return folder
+
+
+def test_prepare_writes_a_dataset_and_reports(run, source, tmp_path):
+    out = tmp_path / "data" / "shop-1"
+    result = run(source, "--out", out)
+    assert result.exit_code == 0
+    assert "events read" in result.stdout
+    assert "already in the history" in result.stdout
+    data = Dataset.load(out)
+    assert data.info.fingerprint[:12] in result.stdout
+    assert (data.name, data.n_users, data.n_items, data.n_events) == ("shop-1", 4, 7, 16)
+    assert data.info.licence == "unknown"
+    assert not data.info.text_may_be_published
+
+
+def test_options_arrive(run, source, tmp_path):
+    out = tmp_path / "out"
+    options = ["--name", "shop", "--k-core", 2, "--drop-repeats", "--licence", "CC0-1.0"]
+    temporal = ["--split", "temporal", "--cuts", "300,400", "--publish-text"]
+    assert run(source, "--format", "simple", "--out", out, *options, *temporal).exit_code == 0
+    info = Dataset.load(out).info
+    assert (info.name, info.split, info.licence) == ("shop", "temporal", "CC0-1.0")
+    assert info.text_may_be_published
+    assert info.preparation == {
+        "format": "simple",
+        "k_core": 2,
+        "drop_repeats": True,
+        "validation_cut": 300.0,
+        "test_cut": 400.0,
+    }
+
+
+def test_an_existing_folder_is_looked_at_before_the_work(run, source, tmp_path):
+    out = tmp_path / "out"
+    run(source, "--out", out)
+    (source / "items.jsonl").write_text("")  # would fail later on
+    with pytest.raises(DigerError, match="add --force"):
+        run(source, "--out", out)
+    with pytest.raises(DigerError, match=r"items\.jsonl is empty"):
+        run(source, "--out", out, "--force")
+    assert Dataset.load(out).n_events == 16
+    with pytest.raises(DigerError, match="not a diger-dataset folder"):
+        run(source, "--out", source, "--force")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--publish-text"], "--publish-text needs --licence"),
+        (["--cuts", "0.8,0.9"], "add --split temporal"),
+        (["--split", "temporal", "--cuts", "0.8"], "give two values"),
+        (["--split", "temporal", "--cuts", "0.8,soon"], "neither a number nor a date"),
+        (["--split", "loo"], "unknown split 'loo'"),
+        (["--format", "csv"], "unknown format 'csv'"),
+        (["--name", "a/b"], "dataset name 'a/b'"),
+        (["--format", "demo"], "--format demo reads no files"),
+    ],
+)
+def test_options_that_do_not_fit(run, source, tmp_path, options, message):
+    with pytest.raises(DigerError, match=message):
+        run(source, "--out", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_dates_are_utc():
+    assert parse_cuts("2014-01-01, 2014-01-02T01:00:00+01:00") == (1388534400.0, 1388620800.0)
+    assert parse_cuts("0.8,0.95") == (0.8, 0.95)
+
+
+@pytest.fixture
+def demo(monkeypatch, run, source, tmp_path):
+    """A stand-in for the demo catalogue, which has its own tests."""
+    run(source, "--out", tmp_path / "made", "--licence", "MIT")
+    module = types.ModuleType("diger.data.demo")
+    module.build = lambda seed=2026: Dataset.load(tmp_path / "made")
+    monkeypatch.setitem(sys.modules, "diger.data.demo", module)
+
+
+def test_demo(run, demo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("demo", "--format", "demo", "--out", "a").exit_code == 0
+    assert Dataset.load("a").info.licence == "MIT"
+    assert run("demo", "--out", "b", "--name", "mine").exit_code == 0
+    assert Dataset.load("b").name == "mine"
+    with pytest.raises(DigerError, match="--k-core does not apply to the demo"):
+        run("demo", "--format", "demo", "--out", "c", "--k-core", 2)
+    Path("demo").mkdir()
+    with pytest.raises(DigerError, match="no known data files in demo"):
+        run("demo", "--out", "d")
