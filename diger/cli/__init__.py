@@ -14,7 +14,7 @@ from rich.console import Console
 
 from diger.errors import DigerError
 
-COMMANDS = ("prepare", "embed", "train", "evaluate", "recommend", "show", "sids")
+COMMANDS = ("prepare", "embed", "train", "evaluate", "recommend", "show", "sids", "bench")
 
 app = typer.Typer(
     name="diger",

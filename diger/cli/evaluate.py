@@ -75,7 +75,7 @@ def evaluate(
         transient=True,
     ) as progress:
         task = progress.add_task(
-            f"ranking {split}", total=len(users) if sample else dataset.n_users
+            f"ranking {split}", total=dataset.n_users if users is None else len(users)
         )
         ranks = rank_split(
             ranker,

@@ -65,10 +65,13 @@ class Recommender(nn.Module, ABC):
         """Logits (B, W, sizes[l]) of the code after each prefix (B, W, l)."""
 
     @abstractmethod
-    def loss(self, view: CodeView, index: Tensor, lengths: Tensor) -> Tensor:
+    def loss(
+        self, view: CodeView, index: Tensor, lengths: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
         """Mean cross-entropy in nats per code position (suffix included), shape (length,).
 
-        One value a position of the SID, averaged over every target in the batch.
+        Averaged over every target of the batch: each event of a history but its first, given the
+        events before it. `smoothing` is the label smoothing.
         """
 
     @property

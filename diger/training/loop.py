@@ -122,7 +122,7 @@ def fit(
     """
     histories = Histories.of_training(dataset, training.max_history, device)
     lengths = histories.length.cpu().numpy()
-    total = training.epochs * math.ceil(len(lengths) / training.batch_size)
+    updates = training.epochs * math.ceil(len(lengths) / training.batch_size)
     module = task.module
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -153,7 +153,7 @@ def fit(
             tick = saved = time.perf_counter()
             module.train()
             for rows in order[progress.batch :]:
-                scale = learning_rate_at(progress.update, total, training.warmup)
+                scale = learning_rate_at(progress.update, updates, training.warmup)
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * scale
                 batch = histories.batch(torch.as_tensor(rows, device=device))
@@ -175,8 +175,8 @@ def fit(
                     # Early on the average would mostly remember the initial weights.
                     decay = min(training.ema, (1 + progress.update) / (10 + progress.update))
                     torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - decay)
-                weight = int(batch.lengths.sum()) - len(rows)
-                _add(progress.sums, {"loss": value, "gradient_norm": norm.item(), **parts}, weight)
+                targets = int(batch.lengths.sum()) - len(rows)
+                _add(progress.sums, {"loss": value, "gradient_norm": norm.item(), **parts}, targets)
                 on_event(EpochEvent(epoch, training.epochs, progress.batch, len(order)))
                 now = time.perf_counter()
                 if stop() or now - saved > SAVE_EVERY_SECONDS:
@@ -190,7 +190,7 @@ def fit(
             weight = max(progress.sums.pop("weight", 1.0), 1.0)
             seconds = progress.sums.pop("seconds", 0.0) + spent
             row: dict[str, float] = {"epoch": epoch, "updates": progress.update}
-            row |= {k: v / weight for k, v in progress.sums.items()}
+            row |= {name: value_sum / weight for name, value_sum in progress.sums.items()}
             row |= {"learning_rate": optimizer.param_groups[0]["lr"], "seconds": seconds}
             last = epoch == training.epochs
             tick = time.perf_counter()

@@ -20,7 +20,9 @@ from diger.recommender.sasrec import Sasrec
 class Task(Protocol):
     """Anything the loop can train."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """All that is trained."""
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Groups for AdamW; each `lr` is the peak that the schedule scales."""

@@ -1,0 +1,32 @@
+# Everything a checkout needs, in a virtual environment of its own (.venv).
+#   make demo    set up, and recommend from the demo bundle
+#   make test    set up, and run the checks and the tests
+# On Linux without a GPU, a smaller torch:
+#   make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+
+.PHONY: demo test lint
+
+demo: .venv/ready
+	$(BIN)/python -m diger recommend checkpoints/demo-static-s0 --example 1
+
+test: .venv/ready-to-test lint
+	$(BIN)/python -m pytest
+
+lint: .venv/ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/ready: pyproject.toml requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet -e .
+	touch $@
+
+.venv/ready-to-test: .venv/ready
+	$(BIN)/pip install --quiet -e ".[text,dev]"
+	touch $@

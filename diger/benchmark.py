@@ -1,0 +1,211 @@
+"""How fast training and decoding are, against the arithmetic floor and the usual alternative.
+
+The floor is the floating-point work of the model's matrix products over what this machine reaches
+on one large product. The alternative is what people run today for this task: a T5 encoder-decoder
+over code tokens, one example a prefix (the library's model at the published size), timed over a few
+steps in the same process and scaled to the same number of targets.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from diger.config import Recipe
+from diger.data.dataset import Dataset
+from diger.evaluation.ranking import rank_split
+from diger.recommender.base import Recommender
+from diger.recommender.build import build_backbone
+from diger.training.batches import Histories, training_order
+from diger.training.loop import peak_memory
+from diger.training.task import StaticTask
+
+SAMPLE_BATCHES = 40
+ALTERNATIVE_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One line of the benchmark.
+
+    Attributes:
+        what: what was timed.
+        value: in `unit`.
+        unit: seconds, GFLOP/s, ...
+        note: how it was measured.
+    """
+
+    what: str
+    value: float
+    unit: str
+    note: str
+
+
+def benchmark(
+    recipe: Recipe, dataset: Dataset, device: torch.device, alternative: bool = True
+) -> Iterator[Measurement]:
+    """Measure one after another; random SIDs, since speed does not depend on what they mean.
+
+    Args:
+        recipe: gives the model and the batch size.
+        dataset: gives the histories.
+        device: where.
+        alternative: time the T5 as well (needs transformers).
+    """
+    peak = matmul_rate(device)
+    yield Measurement("matrix products", peak / 1e9, "GFLOP/s", "fp32, 1024 x 1024")
+    task, model = _task(recipe, dataset, device)
+    histories = Histories.of_training(dataset, recipe.training.max_history, device)
+    lengths = histories.length.cpu().numpy()
+    order = training_order(lengths, recipe.training.batch_size, 0, 1)
+    targets = int(lengths.sum()) - len(lengths)
+    step = _stepper(task, recipe, device)
+    batches = [histories.batch(torch.as_tensor(rows, device=device)) for rows in order]
+    sample = batches[:: max(1, len(batches) // SAMPLE_BATCHES)]
+    share = sum(int(b.lengths.sum()) - len(b.lengths) for b in sample) / targets
+    with FlopCounterMode(display=False) as counter:
+        for batch in sample:
+            step(batch)
+    flops = counter.get_total_flops() / share
+    seconds = _timed(lambda: [step(batch) for batch in sample], device) / share
+    yield Measurement(
+        "training floor",
+        flops / peak,
+        "s an epoch",
+        f"{flops / 1e12:.2f} TFLOP over the rate above",
+    )
+    yield Measurement(
+        "training", seconds, "s an epoch", f"{targets:,} targets, {len(sample)} batches, scaled"
+    )
+    yield Measurement(
+        "training, share of the floor's rate", 100 * flops / peak / seconds, "%", "higher is better"
+    )
+    model.eval()
+    users = min(2048, dataset.n_users)
+    at = np.flatnonzero(dataset.test_at >= 0)
+    chosen = at[:: max(1, len(at) // users)]
+    seconds = _timed(
+        lambda: rank_split(
+            task.ranker(),
+            dataset,
+            "test",
+            max_history=recipe.training.max_history,
+            batch_size=recipe.evaluation.batch_size,
+            device=device,
+            users=chosen,
+        ),
+        device,
+    )
+    yield Measurement(
+        "ranking the test split",
+        seconds * len(at) / len(chosen),
+        "s",
+        f"{recipe.evaluation.beam} beams, {len(chosen):,} of {len(at):,} users, scaled",
+    )
+    yield Measurement("peak memory", peak_memory(device) / 2**20, "MiB", "whole process so far")
+    if alternative:
+        yield from _alternative(recipe, targets, device)
+
+
+def matmul_rate(device: torch.device, size: int = 1024) -> float:
+    """Floating-point operations a second of a square fp32 product."""
+    a, b = torch.randn(2, size, size, device=device)
+    _timed(lambda: a @ b, device)
+    times = [_timed(lambda: a @ b, device) for _ in range(20)]
+    return 2 * size**3 / float(np.median(times))
+
+
+def _task(recipe: Recipe, dataset: Dataset, device: torch.device) -> tuple[StaticTask, nn.Module]:
+    config = recipe.tokenizer
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, config.codebook_size, (dataset.n_items, config.levels))
+    suffix = np.arange(dataset.n_items) % config.suffix_size
+    sids = torch.from_numpy(np.concatenate([codes, suffix[:, None]], axis=1)).to(device)
+    sizes = (*(config.codebook_size,) * config.levels, config.suffix_size)
+    torch.manual_seed(0)
+    model = build_backbone(
+        recipe.backbone,
+        sizes=sizes,
+        n_items=dataset.n_items,
+        max_history=recipe.training.max_history,
+    )
+    assert isinstance(model, Recommender)
+    model.to(device).train()
+    group = torch.arange(dataset.n_items, device=device)
+    return StaticTask(model=model, sids=sids, group=group, beam=recipe.evaluation.beam), model
+
+
+def _stepper(task: StaticTask, recipe: Recipe, device: torch.device) -> Callable[..., None]:
+    optimizer = torch.optim.AdamW(task.parameter_groups(1e-4, 0.0), fused=True)
+    autocast = torch.autocast(
+        device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16"
+    )
+
+    def step(batch: object) -> None:
+        with autocast:
+            loss, _ = task.loss(batch)  # type: ignore[arg-type]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(task.module.parameters(), recipe.training.clip)
+        optimizer.step()
+
+    return step
+
+
+def _alternative(recipe: Recipe, targets: int, device: torch.device) -> Iterator[Measurement]:
+    """T5, 6 + 6 layers, d 128, ff 512, 4 heads of 64; 256 examples of up to 50 x 4 code tokens."""
+    try:
+        from transformers import T5Config, T5ForConditionalGeneration
+    except ImportError:
+        return
+    config = T5Config(
+        vocab_size=1 + 4 * recipe.tokenizer.codebook_size,
+        d_model=128,
+        d_ff=512,
+        d_kv=64,
+        num_heads=4,
+        num_layers=6,
+        num_decoder_layers=6,
+        dropout_rate=0.1,
+    )
+    config.decoder_start_token_id = 0
+    model: nn.Module = T5ForConditionalGeneration(config)
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    length = recipe.training.max_history * 4
+    tokens = torch.randint(1, config.vocab_size, (256, length), device=device)
+    labels = torch.randint(1, config.vocab_size, (256, 4), device=device)
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = model(input_ids=tokens, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    step()
+    seconds = _timed(lambda: [step() for _ in range(ALTERNATIVE_STEPS)], device)
+    seconds /= ALTERNATIVE_STEPS
+    yield Measurement(
+        "T5 over code tokens, same targets",
+        seconds * math.ceil(targets / 256),
+        "s an epoch",
+        f"{seconds:.1f} s a step of 256 examples padded to {length} tokens, scaled",
+    )
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
