@@ -6,6 +6,7 @@ everything that decides what is trained; paths, seeds and devices are given on t
 
 from __future__ import annotations
 
+import json
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -23,7 +24,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class Config(BaseModel):
     """Base of all configurations: frozen, and nothing unknown gets in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ContentConfig(Config):
@@ -39,7 +40,17 @@ class ContentConfig(Config):
 
 
 class CausalConfig(Config):
-    """The item-level causal backbone with a code decoder (`diger.recommender.causal`)."""
+    """The item-level causal backbone with a code decoder (`diger.recommender.causal`).
+
+    Attributes:
+        d_model: width of everything between the layers.
+        heads: attention heads.
+        layers: causal layers over items.
+        feed_forward: hidden width of the feed-forward parts.
+        item_hidden: hidden width of the perceptron that makes an item of its codes.
+        decoder_layers: layers of the code decoder.
+        dropout: of residual branches and feed-forward parts.
+    """
 
     kind: Literal["causal"] = "causal"
     d_model: Positive = 128
@@ -48,7 +59,7 @@ class CausalConfig(Config):
     feed_forward: Positive = 256
     item_hidden: Positive = 1024
     decoder_layers: Positive = 1
-    dropout: Rate = 0.1
+    dropout: Rate = 0.2
 
     @model_validator(mode="after")
     def _heads_divide(self) -> CausalConfig:
@@ -96,12 +107,16 @@ class TrainingConfig(Config):
         clip: largest gradient norm.
         ema: decay of the average of the weights that is evaluated and kept; 0 turns it off.
         label_smoothing: of the cross-entropy.
+        alignment: weight of the item-level auxiliary loss, relative to a whole SID's
+            cross-entropy.
         patience: validations without a better ndcg@10 before stopping.
         validate_every: epochs between validations.
+        validation_users: how many users, drawn once with the seed 0, choose the epoch; 0 takes
+            all. The metrics in a bundle are over all users in any case.
         precision: "fp32", or "bf16" for autocast with fp32 weights.
     """
 
-    epochs: Positive = 40
+    epochs: Positive = 30
     batch_size: Positive = 64
     max_history: Annotated[int, Field(ge=2)] = 50
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
@@ -110,8 +125,10 @@ class TrainingConfig(Config):
     clip: Annotated[float, Field(gt=0)] = 1.0
     ema: Rate = 0.999
     label_smoothing: Rate = 0.0
-    patience: Positive = 10
+    alignment: Annotated[float, Field(ge=0)] = 0.5
+    patience: Positive = 5
     validate_every: Positive = 1
+    validation_users: Annotated[int, Field(ge=0)] = 6000
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
@@ -161,7 +178,8 @@ def validate(model: type[AnyConfig], values: dict[str, Any], where: str) -> AnyC
         DigerError: an unknown key, a missing key, a wrong type or a value out of bounds.
     """
     try:
-        return model.model_validate(values)
+        # By way of JSON: strict about types, and lists may still become tuples.
+        return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
@@ -233,4 +251,9 @@ def load_recipe(name_or_path: str) -> Recipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DigerError(f"{where}: not valid TOML: {error}") from None
+    backbone = values.get("backbone")
+    if isinstance(backbone, dict) and "kind" not in backbone:
+        # A table without a kind means the method's own.
+        method = values.get("method")
+        backbone["kind"] = method if method in ("sasrec", "popularity") else "causal"
     return validate(Recipe, {"name": default_name, **values}, where)

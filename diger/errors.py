@@ -18,3 +18,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`"; did you mean X?"` where a choice is close to `word`, else the empty string."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+class Stopped(DigerError):
+    """Ctrl-C, after everything was saved."""

@@ -21,8 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from diger.bundle import schema
+from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
 from diger.config import Recipe, validate
+from diger.content.models import load_text_encoder
+from diger.content.transform import ContentTransform
 from diger.data.dataset import Dataset
 from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
@@ -30,10 +33,12 @@ from diger.decoding.ties import best
 from diger.decoding.trie import Trie
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.rankers import MODES, Mode, PopularityRanker, SasrecRanker, SidRanker
-from diger.evaluation.ranking import Ranker
-from diger.recommender.base import CodeView, Recommender
+from diger.evaluation.ranking import TOP, Ranker
+from diger.recommender.base import Recommender, encode_items
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
+from diger.tokenizer.base import Tokenizer
+from diger.tokenizer.build import make_tokenizer
 from diger.tokenizer.suffix import format_sid
 
 
@@ -80,7 +85,8 @@ class Model:
         self.items = items
         self.item_ids = items["item_id"].to_numpy(dtype=object)
         self._rows = {item: row for row, item in enumerate(self.item_ids)}
-        self._titles = items["title"].tolist() if "title" in items else [None] * len(items)
+        titles = items["title"].tolist() if "title" in items else [None] * len(items)
+        self._titles = [title if isinstance(title, str) else None for title in titles]
         tensors = {k: torch.from_numpy(v.copy()) for k, v in bundle.tensors(schema.MODEL).items()}
         columns = schema.numbered_columns(items, "code_")
         self.sids: Tensor | None = None
@@ -88,7 +94,20 @@ class Model:
         if columns:
             full = items[[*columns, "suffix"]].to_numpy(dtype=np.int64, copy=True)
             self.sids = torch.from_numpy(full).to(device)
-            sizes = tuple(bundle.config["tokenizer"]["sizes"])
+            found = entry(bundle.config, "tokenizer", "sizes")
+            if (
+                not isinstance(found, list)
+                or not all(
+                    isinstance(s, int) and s > most
+                    for s, most in zip(found, full.max(axis=0), strict=False)
+                )
+                or len(found) != full.shape[1]
+            ):
+                raise DigerError(
+                    f"{bundle.path / schema.CONFIG}: tokenizer.sizes does not fit the SIDs in "
+                    "items.parquet; train the bundle again"
+                )
+            sizes = tuple(found)
         self.network = build_backbone(
             self.recipe.backbone,
             sizes=sizes,
@@ -103,6 +122,8 @@ class Model:
             }
             _fill(self.network, weights, bundle.path)
             self.network.to(device).eval()
+        if isinstance(self.network, Recommender):
+            self.network.know_catalogue(self.trie)
         self.popularity = torch.from_numpy(
             items["training_popularity"].to_numpy(np.int64, copy=True)
         )
@@ -217,13 +238,68 @@ class Model:
         model, memory = self._encoded(items, lengths)
         return item_log_probabilities(model, memory, len(lengths), self.trie, self.n_items)
 
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What gives items their codes.
+
+        Raises:
+            DigerError: a model without SIDs, or with SIDs read from a file.
+        """
+        prefix = "tokenizer."
+        tensors = self.bundle.tensors(schema.MODEL)
+        weights = {
+            name.removeprefix(prefix): torch.from_numpy(value.copy())
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+        if not weights:
+            raise DigerError(
+                f"{self.bundle.name} has no tokenizer (a {self.method} model, or SIDs read from a "
+                "file), so it cannot name new items"
+            )
+        dim = self.transform.width
+        tokenizer = make_tokenizer(self.recipe.tokenizer, dim=dim)
+        _fill(tokenizer, weights, self.bundle.path)
+        return tokenizer.to(self.device).eval()
+
+    @cached_property
+    def transform(self) -> ContentTransform:
+        """From an encoder's vectors to what the tokenizer sees."""
+        return ContentTransform.from_tensors(self.bundle.tensors(schema.CONTENT))
+
+    def assign(self, texts: Sequence[str]) -> list[str]:
+        """Codes of items that the model has never seen, from their text, written out.
+
+        The suffix is left away: it is only given when an item joins the catalogue.
+
+        Args:
+            texts: one a new item, best written as in `diger.content.text`: title. brand.
+                categories. description.
+
+        Raises:
+            DigerError: no tokenizer in the bundle, vectors of the user's own, or the text encoder
+                is not installed.
+        """
+        tokenizer = self.tokenizer
+        made = self.bundle.tensor_metadata(schema.CONTENT)
+        encoder = f"{made['encoder']}@{made['revision']}"
+        vectors = load_text_encoder(encoder, max_tokens=int(made["max_tokens"] or 64)).encode(
+            list(texts)
+        )
+        codes = tokenizer.assign(torch.from_numpy(self.transform.transform(vectors)))
+        return [format_sid(row) for row in codes.tolist()]
+
     def ranker(self, decoding: Mode = "beam", beam: int | None = None) -> Ranker:
         """How `diger.evaluation.ranking` ranks with this model."""
         if isinstance(self.network, Recommender):
             assert self.sids is not None and self.groups is not None
             group = torch.from_numpy(self.groups).to(self.device)
             width = self.recipe.evaluation.beam if beam is None else beam
-            return SidRanker(self.network, CodeView(self.sids), self.trie, decoding, width, group)
+            if decoding != "exact" and width < TOP:
+                raise DigerError(
+                    f"{width} beams are fewer than the largest cut-off; use {TOP} or more"
+                )
+            return SidRanker(self.network, self.sids, self.trie, decoding, width, group)
         if isinstance(self.network, Sasrec):
             return SasrecRanker(self.network)
         return PopularityRanker(self.popularity.to(self.device))
@@ -246,7 +322,7 @@ class Model:
         if not isinstance(self.network, Recommender) or self.sids is None:
             raise DigerError(f"{self.bundle.name} is a {self.method} model: it has no semantic IDs")
         with torch.inference_mode():
-            return self.network, self.network.encode(CodeView(self.sids), items, lengths)
+            return self.network, encode_items(self.network, self.sids, items, lengths)
 
     def _by_sid(
         self,

@@ -150,7 +150,10 @@ class BundleWriter:
     def _check_whole(self) -> None:
         """What only the whole bundle shows: missing files, stray rows, text not to be published."""
         schema.check_names(set(self._files))
-        needs_vectors = documents.entry(self._config, "backbone") in documents.SID_BACKBONES
+        from_file = documents.entry(self._config, "tokenizer", "kind") == "file"
+        needs_vectors = (
+            not from_file and documents.entry(self._config, "backbone") in documents.SID_BACKBONES
+        )
         if schema.MODEL in self._files and needs_vectors and schema.CONTENT not in self._files:
             raise DigerError(f"a complete bundle of a model over SIDs needs {schema.CONTENT}")
         for name, frame in self._item_rows.items():

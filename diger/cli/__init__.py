@@ -10,9 +10,9 @@ import importlib
 import sys
 
 import typer
-from rich.console import Console
 
-from diger.errors import DigerError
+from diger.bundle.text import printable
+from diger.errors import DigerError, Stopped
 
 COMMANDS = ("prepare", "embed", "train", "evaluate", "recommend", "show", "sids", "bench")
 
@@ -34,8 +34,9 @@ def main() -> None:
     try:
         app()
     except DigerError as error:
-        # No markup: the message may carry text from data.
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
-        sys.exit(2)
+        # The message may carry text from data.
+        stopped = isinstance(error, Stopped)
+        print(f"{'' if stopped else 'error: '}{printable(error)}", file=sys.stderr)
+        sys.exit(130 if stopped else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,7 +92,11 @@ def evaluate(
     found = result(ranks, dataset)
     cut = slice_metrics(ranks.frame)
     if as_json:
-        print(json.dumps({**found, "slices": cut.to_dict("records")}, indent=2, allow_nan=False))
+        found = {**found, "slices": cut.to_dict("records")}
+        found["beyond_accuracy"] = {
+            k: v if math.isfinite(v) else None for k, v in found["beyond_accuracy"].items()
+        }
+        print(json.dumps(found, indent=2, allow_nan=False))
         return
     _print(found, cut)
 
@@ -112,7 +117,7 @@ def _print(found: dict[str, Any], cut: pd.DataFrame) -> None:
         ("head_share", "share of head items"),
     ):
         values = (found["beyond_accuracy"].get(f"{metric}@{k}") for k in (1, 5, 10, 20))
-        table.add_row(label, *("" if v is None else f"{v:.4f}" for v in values))
+        table.add_row(label, *("" if v is None or math.isnan(v) else f"{v:.4f}" for v in values))
     console.print(table)
     table = Table("slice", "", "users", "recall@10", "ndcg@10")
     for row in cut.to_dict("records"):

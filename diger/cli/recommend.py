@@ -66,7 +66,16 @@ def recommend(
 
 def _split(history: str) -> list[str]:
     """Ids of a comma-separated list; an id with a comma in it may be quoted, as in CSV."""
-    row = next(csv.reader([history], skipinitialspace=True))
+    from diger.errors import DigerError
+
+    try:
+        row = [
+            part
+            for line in csv.reader(history.splitlines(), skipinitialspace=True)
+            for part in line
+        ]
+    except csv.Error as error:
+        raise DigerError(f"--history is not a comma-separated list ({error})") from None
     return [part.strip() for part in row if part.strip()]
 
 

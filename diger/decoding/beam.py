@@ -130,7 +130,7 @@ def free_beam_search(
         # No item row stands behind an invalid SID: ties go to the earlier beam, the smaller code.
         score, place = best(total, width)
         parent, code = place // log_p.shape[-1], place % log_p.shape[-1]
-        node = _child(trie, depth, node.gather(1, parent), code)
+        node = trie.child(depth, node.gather(1, parent), code)
         prefix = torch.cat([_take(prefix, parent), code[..., None]], dim=-1)
     items = torch.where(node >= 0, trie.item[node.clamp(min=0)], -1)
     return BeamResult(items, score, prefix)
@@ -138,20 +138,3 @@ def free_beam_search(
 
 def _take(prefix: Tensor, parent: Tensor) -> Tensor:
     return prefix.gather(1, parent[..., None].expand(-1, -1, prefix.shape[-1]))
-
-
-def _child(trie: Trie, depth: int, node: Tensor, code: Tensor) -> Tensor:
-    """The child of `node` (any shape) along `code`, or -1; children are sorted by code."""
-    alive = node.clamp(min=0)
-    low = trie.first_child[depth][alive]
-    last = low + trie.n_children[depth][alive] - 1
-    high = last
-    for _ in range(max(1, int(trie.n_children[depth].max()).bit_length())):
-        middle = (low + high) // 2
-        less = trie.code[depth][middle] < code
-        low, high = (
-            torch.where(less, torch.minimum(middle + 1, last), low),
-            torch.where(less, high, middle),
-        )
-    found = (trie.code[depth][low] == code) & (node >= 0)
-    return torch.where(found, low, -1)

@@ -9,6 +9,7 @@ batch on a GPU. A leaf is exactly one item: SIDs must be unique, which the suffi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ class Trie:
         code: per depth, LongTensor (nodes at next depth,), the code that leads to a child.
         first_row: per depth, LongTensor (nodes at next depth,), the smallest item row below a
             child: what ties are broken by.
+        below: per depth, LongTensor (nodes at next depth,), how many items lie below a child.
         item: LongTensor (n_items,), the item row of each leaf.
     """
 
@@ -34,6 +36,7 @@ class Trie:
     n_children: tuple[Tensor, ...]
     code: tuple[Tensor, ...]
     first_row: tuple[Tensor, ...]
+    below: tuple[Tensor, ...]
     item: Tensor
 
     @property
@@ -58,8 +61,38 @@ class Trie:
             move(self.n_children),
             move(self.code),
             move(self.first_row),
+            move(self.below),
             self.item.to(device),
         )
+
+    def child(self, depth: int, node: Tensor, code: Tensor) -> Tensor:
+        """The node (any shape) that `code` leads to from `node` at `depth`; -1 for none.
+
+        A `node` of -1 has no children. Children are sorted by code, so this is a binary search.
+        """
+        alive = node.clamp(min=0)
+        low = self.first_child[depth][alive]
+        last = low + self.n_children[depth][alive] - 1
+        high = last
+        for _ in range(self.most_children[depth].bit_length()):
+            middle = (low + high) // 2
+            less = self.code[depth][middle] < code
+            low = torch.where(less, torch.minimum(middle + 1, last), low)
+            high = torch.where(less, high, middle)
+        found = (self.code[depth][low] == code) & (node >= 0)
+        return torch.where(found, low, -1)
+
+    def find(self, prefix: Tensor) -> Tensor:
+        """The node (...,) of each prefix (..., l); -1 where no item's SID begins so."""
+        node = torch.zeros(prefix.shape[:-1], dtype=torch.long, device=prefix.device)
+        for depth in range(prefix.shape[-1]):
+            node = self.child(depth, node, prefix[..., depth])
+        return node
+
+    @cached_property
+    def most_children(self) -> tuple[int, ...]:
+        """The largest number of children of a node, per depth."""
+        return tuple(int(counts.max()) for counts in self.n_children)
 
     @staticmethod
     def build(sids: Tensor | np.ndarray, rows: np.ndarray | None = None) -> Trie:
@@ -77,7 +110,7 @@ class Trie:
         table, rows = table[order], rows[order]
         n, length = table.shape
         node = np.zeros(n, dtype=np.int64)  # the node of each item at the current depth
-        first_child, n_children, codes, first_row = [], [], [], []
+        first_child, n_children, codes, first_row, below = [], [], [], [], []
         for level in range(length):
             new = np.ones(n, dtype=bool)
             new[1:] = (node[1:] != node[:-1]) | (table[1:, level] != table[:-1, level])
@@ -88,6 +121,7 @@ class Trie:
             n_children.append(counts)
             codes.append(table[starts, level])
             first_row.append(np.minimum.reduceat(rows, starts))
+            below.append(np.diff(np.append(starts, n)))
             node = np.cumsum(new) - 1
         if node[-1] + 1 != n:
             twin = int(np.flatnonzero(np.diff(node) == 0)[0])
@@ -102,5 +136,6 @@ class Trie:
             tensors(n_children),
             tensors(codes),
             tensors(first_row),
+            tensors(below),
             torch.from_numpy(rows.copy()),
         )

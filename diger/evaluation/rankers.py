@@ -16,7 +16,7 @@ from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_s
 from diger.decoding.exact import item_log_probabilities
 from diger.decoding.trie import Trie
 from diger.evaluation.ranking import Ranked, ranked_from_list, ranked_from_scores
-from diger.recommender.base import Batch, CodeView, Recommender
+from diger.recommender.base import Batch, Recommender, encode_items
 from diger.recommender.sasrec import Sasrec
 
 Mode = Literal["beam", "free", "exact"]
@@ -29,7 +29,7 @@ class SidRanker:
 
     Attributes:
         model: the recommender, in evaluation mode.
-        view: the SIDs of the whole catalogue, hard, by item row.
+        sids: LongTensor (items, length), the SID of every item row.
         trie: the same SIDs as a trie.
         mode: one of `MODES`: beam search within the catalogue, without, or every item's score.
         beam: beams kept, for the first two.
@@ -37,7 +37,7 @@ class SidRanker:
     """
 
     model: Recommender
-    view: CodeView
+    sids: Tensor
     trie: Trie
     mode: Mode
     beam: int
@@ -54,12 +54,10 @@ class SidRanker:
     def rank(self, batch: Batch, targets: Tensor) -> Ranked:
         """Rank for histories (B, T) with targets (B,)."""
         with torch.inference_mode():
-            memory = self.model.encode(self.view, batch.items, batch.lengths)
+            memory = encode_items(self.model, self.sids, batch.items, batch.lengths)
         size = len(batch.lengths)
         if self.mode == "exact":
-            scores = item_log_probabilities(
-                self.model, memory, size, self.trie, self.view.codes.shape[0]
-            )
+            scores = item_log_probabilities(self.model, memory, size, self.trie, len(self.sids))
             return ranked_from_scores(scores, targets, self.group)
         result: BeamResult
         if self.mode == "beam":

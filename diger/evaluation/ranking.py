@@ -76,7 +76,9 @@ def ranked_from_list(
     group_first = rank
     if group is not None:
         same = (group[items.clamp(min=0)] == group[targets][:, None]) & (items >= 0)
-        group_first = torch.where(same.any(1), same.float().argmax(1) + 1, 0)
+        leader = scores.masked_fill(~same, -torch.inf).amax(1, keepdim=True)
+        ahead = ((scores >= leader) & ~same & (items >= 0)).sum(1)
+        group_first = torch.where(same.any(1), ahead + 1, 0)
     top = items[:, :TOP]
     if top.shape[1] < TOP:
         top = torch.nn.functional.pad(top, (0, TOP - top.shape[1]), value=-1)
@@ -85,20 +87,22 @@ def ranked_from_list(
 
 def ranked_from_scores(scores: Tensor, targets: Tensor, group: Tensor | None = None) -> Ranked:
     """`Ranked` from a score for every item (B, items); `group` as in `ranked_from_list`."""
+    # A NaN compares as false with everything: none may read as being behind the target.
+    broken = scores.isnan().any(1)
+    scores = scores.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     top_scores, top = best(scores, TOP)
     top = torch.where(top_scores.isfinite(), top, -1)
     if top.shape[1] < TOP:
         top = torch.nn.functional.pad(top, (0, TOP - top.shape[1]), value=-1)
     target_score = scores.gather(1, targets[:, None])
     rank = (scores >= target_score).sum(1)
-    # A NaN compares as false with everything: it must not read as the best rank.
-    rank = torch.where(target_score.squeeze(1).isfinite(), rank, 0)
+    rank = torch.where(target_score.squeeze(1).isfinite() & ~broken, rank, 0)
     group_first = rank
     if group is not None:
         same = group == group[targets][:, None]
         leader = scores.masked_fill(~same, -torch.inf).amax(1, keepdim=True)
         ahead = ((scores >= leader) & ~same).sum(1)
-        group_first = torch.where(leader.squeeze(1).isfinite(), ahead + 1, 0)
+        group_first = torch.where(leader.squeeze(1).isfinite() & ~broken, ahead + 1, 0)
     return Ranked(top, rank, group_first)
 
 

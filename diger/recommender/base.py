@@ -13,10 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from diger.decoding.trie import Trie
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,18 @@ class Batch:
     lengths: Tensor
 
 
+class Losses(NamedTuple):
+    """What a batch costs.
+
+    Attributes:
+        codes: (length,) mean cross-entropy in nats at each code position, suffix included.
+        alignment: scalar, the item-level auxiliary loss of backbones that have one, else None.
+    """
+
+    codes: Tensor
+    alignment: Tensor | None = None
+
+
 class Recommender(nn.Module, ABC):
     """A model of the next item's SID given a history.
 
@@ -67,17 +81,33 @@ class Recommender(nn.Module, ABC):
     @abstractmethod
     def loss(
         self, view: CodeView, index: Tensor, lengths: Tensor, smoothing: float = 0.0
-    ) -> Tensor:
-        """Mean cross-entropy in nats per code position (suffix included), shape (length,).
+    ) -> Losses:
+        """Losses of histories `index` (B, T), positions in `view`, with `lengths` (B,).
 
-        Averaged over every target of the batch: each event of a history but its first, given the
-        events before it. `smoothing` is the label smoothing.
+        Means over every target of the batch: each event of a history but its first, given the
+        events before it. `smoothing` is the label smoothing of the cross-entropy over codes.
         """
+
+    def know_catalogue(self, trie: Trie) -> None:
+        """Told the catalogue's SIDs before training, after loading, and whenever they change."""
 
     @property
     def length(self) -> int:
         """Codes in a SID, the suffix included."""
         return len(self.sizes)
+
+
+def encode_items(model: Recommender, sids: Tensor, items: Tensor, lengths: Tensor) -> Any:
+    """The memory of histories of item rows (B, T), each distinct item tokenised once.
+
+    Args:
+        model: the recommender.
+        sids: LongTensor (items, length), the catalogue's SIDs.
+        items: LongTensor (B, T) item rows, padded at the end.
+        lengths: LongTensor (B,).
+    """
+    unique, index = torch.unique(items, return_inverse=True)
+    return model.encode(CodeView(sids[unique]), index, lengths)
 
 
 def check_prefix(prefix: Tensor, sizes: Sequence[int]) -> int:

@@ -11,6 +11,7 @@ in. Codes of the target never see each other, so all positions of its SID are sc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diger.config import CausalConfig
-from diger.recommender.base import CodeView, Recommender, check_prefix, last_positions
+from diger.decoding.prior import CataloguePrior
+from diger.decoding.trie import Trie
+from diger.recommender.base import (
+    CodeView,
+    Losses,
+    Recommender,
+    check_prefix,
+    last_positions,
+)
 from diger.recommender.layers import Block, CausalEncoder
 
 
@@ -96,6 +105,21 @@ class CausalRecommender(Recommender):
         self.norm = nn.RMSNorm(d)
         self.head = nn.ModuleList(nn.Linear(d, d) for _ in sizes)
         self.bias = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in sizes)
+        self.align_hidden = nn.Linear(d, d)
+        self.align_item = nn.LayerNorm(d)
+        self.align_scale = nn.Parameter(torch.tensor(-0.5 * math.log(d)))
+        self.prior_weight = nn.Parameter(torch.ones(len(sizes)))
+        self.prior: CataloguePrior | None = None
+
+    def know_catalogue(self, trie: Trie) -> None:
+        """Give the decoder the catalogue's SIDs; again whenever they change."""
+        self.prior = CataloguePrior(trie, self.sizes)
+
+    def _node(self, prefix: Tensor) -> Tensor:
+        """Trie nodes (...) of prefixes (..., l)."""
+        if self.prior is None:
+            return prefix.new_zeros(prefix.shape[:-1])
+        return self.prior.trie.find(prefix)
 
     def item_vectors(self, embedded: Tensor) -> Tensor:
         """(n, length, d) code embeddings to (n, d) item vectors."""
@@ -108,16 +132,19 @@ class CausalRecommender(Recommender):
         mask = (steps < lengths[:, None])[:, None, None]
         return Memory(hidden, last_positions(hidden, lengths), mask)
 
-    def _query(self, state: Tensor, embedded_prefix: Tensor, position: int) -> Tensor:
-        """Query for one code position from (..., d) state and (..., position, d) prefix."""
+    def _query(self, state: Tensor, embedded: Tensor, position: int) -> Tensor:
+        """Query (..., d) for the code at `position`, from state and earlier codes (..., l, d)."""
         query = state + self.position[position]
         if position:
-            query = query + self.prefix[position - 1](embedded_prefix.flatten(-2))
+            query = query + self.prefix[position - 1](embedded.flatten(-2))
         return query
 
-    def _logits(self, query: Tensor, position: int) -> Tensor:
-        table = self.codes.tables[position]
-        return self.head[position](query) @ table.T + self.bias[position]
+    def _logits(self, query: Tensor, position: int, node: Tensor) -> Tensor:
+        """Logits (..., size) from queries (..., d) at the trie nodes (...) of their prefixes."""
+        logits = self.head[position](query) @ self.codes.tables[position].T + self.bias[position]
+        if self.prior is None:
+            return logits
+        return logits + self.prior_weight[position] * self.prior(position, node)
 
     def next_code_logits(self, memory: Memory, prefix: Tensor) -> Tensor:
         """Logits (B, W, sizes[l]) of the code after each prefix (B, W, l)."""
@@ -127,17 +154,15 @@ class CausalRecommender(Recommender):
         query = self._query(state, embedded, position)
         for block in self.decoder:
             query = block(query, memory.hidden, memory.mask)
-        return self._logits(self.norm(query), position)
+        return self._logits(self.norm(query), position, self._node(prefix))
 
     def loss(
         self, view: CodeView, index: Tensor, lengths: Tensor, smoothing: float = 0.0
-    ) -> Tensor:
-        """Mean cross-entropy in nats per code position, shape (length,).
-
-        Each event but the first of every history is a target, given the events before it.
-        """
+    ) -> Losses:
+        """See the base class; every position of every history is a target but the first."""
         embedded = self.codes(view)  # (n, length, d), once for the way in and the decoder
-        hidden = self.encoder(self.item_vectors(embedded)[index[:, :-1]])  # (B, T, d)
+        vectors = self.item_vectors(embedded)
+        hidden = self.encoder(vectors[index[:, :-1]])  # (B, T, d)
         target = index[:, 1:]
         batch, steps, d = hidden.shape
         length = len(self.sizes)
@@ -154,13 +179,22 @@ class CausalRecommender(Recommender):
         real = at < (lengths - 1)[:, None]  # (B, T)
         query = self.norm(query).view(batch, steps, length, d)[real]
         codes = view.codes[target[real]]
-        return torch.stack(
-            [
-                F.cross_entropy(
-                    self._logits(query[:, position], position),
-                    codes[:, position],
-                    label_smoothing=smoothing,
-                )
-                for position in range(length)
-            ]
-        )
+        losses = []
+        node = codes.new_zeros(len(codes))  # where in the trie the codes so far lead
+        for position in range(length):
+            logits = self._logits(query[:, position], position, node)
+            losses.append(F.cross_entropy(logits, codes[:, position], label_smoothing=smoothing))
+            if self.prior is not None:
+                node = self.prior.trie.child(position, node, codes[:, position])
+        alignment = self._alignment(hidden[real], vectors, target[real])
+        return Losses(torch.stack(losses), alignment)
+
+    def _alignment(self, hidden: Tensor, vectors: Tensor, target: Tensor) -> Tensor:
+        """In-batch softmax of hidden states (N, d) over the batch's item vectors (n, d).
+
+        Scores are corrected by how often an item is a target in the batch (log-Q correction of
+        Yi et al. 2019), or popular items would be pushed away for being sampled often.
+        """
+        frequency = torch.bincount(target, minlength=len(vectors)).clamp(min=1)
+        scores = self.align_hidden(hidden) @ self.align_item(vectors).T * self.align_scale.exp()
+        return F.cross_entropy(scores - frequency.log(), target)

@@ -86,9 +86,10 @@ def training_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) 
     """Rows of each batch of an epoch: like lengths together, batches and equals shuffled."""
     rng = np.random.default_rng([seed, epoch])
     order = np.lexsort([rng.random(len(lengths)), lengths])
-    # The short remainder goes to a random place instead of always holding the longest histories.
-    cut = int(rng.integers(1, batch_size + 1))
-    batches = np.split(order, np.arange(cut, len(order), batch_size))
+    # The one short batch stands at a random place instead of always holding the longest histories.
+    sizes = np.full(-(-len(order) // batch_size), batch_size)
+    sizes[rng.integers(len(sizes))] -= sizes.sum() - len(order)
+    batches = np.split(order, np.cumsum(sizes)[:-1])
     return [batches[i] for i in rng.permutation(len(batches))]
 
 

@@ -41,6 +41,7 @@ class RunRecord:
     model: nn.Module | None
     fitted: FitResult | None
     ranks: list[SplitRanks]
+    other_decodings: list[SplitRanks]
     half: bool
     seconds: dict[str, float]
     peak_memory_bytes: int
@@ -49,7 +50,8 @@ class RunRecord:
 def write_bundle(record: RunRecord, out: Path, *, force: bool = False) -> None:
     """Write the bundle of a run at `out`, whole or not at all."""
     config = _config(record)
-    metrics = {"results": [result(ranks, record.dataset) for ranks in record.ranks]}
+    ranked = (*record.ranks, *record.other_decodings)
+    metrics = {"results": [result(ranks, record.dataset) for ranks in ranked]}
     items = _items(record)
     with BundleWriter(out, force=force) as writer:
         writer.json(schema.CONFIG, config)
@@ -205,6 +207,8 @@ def _examples(record: RunRecord) -> pd.DataFrame | None:
                 "target": int(dataset.events[at]),
             }
         )
+    if not listed:
+        return None
     frame = pd.DataFrame(listed)
     frame["target"] = frame["target"].astype("Int32")
     return frame

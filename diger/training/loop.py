@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 
 from diger.config import EvaluationConfig, TrainingConfig
 from diger.data.dataset import Dataset
-from diger.errors import DigerError
+from diger.errors import DigerError, Stopped
 from diger.evaluation.metrics import summary
 from diger.evaluation.ranking import rank_split
 from diger.training.batches import Histories, training_order
@@ -38,7 +39,7 @@ SAVE_EVERY_SECONDS = 60.0
 FINAL_RATE = 0.02  # of the peak learning rate, where the cosine ends
 
 
-class Interrupted(DigerError):
+class Interrupted(Stopped):
     """Ctrl-C, after the state was saved."""
 
 
@@ -132,6 +133,7 @@ def fit(
     )
     peaks = [group["lr"] for group in optimizer.param_groups]
     average = [p.detach().clone() for p in parameters] if training.ema else None
+    judges = _sample(dataset.validation_at, training.validation_users)
     torch.manual_seed(seed)
     state_path, best_path = folder / "state.safetensors", folder / "best.safetensors"
     progress = Progress()
@@ -168,6 +170,12 @@ def fit(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 norm = nn.utils.clip_grad_norm_(parameters, training.clip)
+                if not math.isfinite(norm.item()):
+                    raise DigerError(
+                        f"the gradient became {norm.item()} in epoch {epoch}, update "
+                        f"{progress.update}; lower training.learning_rate, or use "
+                        'precision = "fp32"'
+                    )
                 optimizer.step()
                 progress.update += 1
                 progress.batch += 1
@@ -191,7 +199,9 @@ def fit(
             seconds = progress.sums.pop("seconds", 0.0) + spent
             row: dict[str, float] = {"epoch": epoch, "updates": progress.update}
             row |= {name: value_sum / weight for name, value_sum in progress.sums.items()}
-            row |= {"learning_rate": optimizer.param_groups[0]["lr"], "seconds": seconds}
+            # Worked out, for a run that stopped after an epoch's last batch has not set it.
+            rate = peaks[0] * learning_rate_at(progress.update - 1, updates, training.warmup)
+            row |= {"learning_rate": rate, "seconds": seconds}
             last = epoch == training.epochs
             tick = time.perf_counter()
             if epoch % training.validate_every == 0 or last:
@@ -204,6 +214,7 @@ def fit(
                         max_history=training.max_history,
                         batch_size=evaluation.batch_size,
                         device=device,
+                        users=judges,
                     )
                     metrics = summary(ranks.frame["rank"])
                     row |= {f"validation_{k}": v for k, v in metrics.items()}
@@ -243,6 +254,14 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _sample(at: np.ndarray, size: int) -> np.ndarray | None:
+    """Rows of `size` users with a target, the same ones for every run on the dataset."""
+    users = np.flatnonzero(at >= 0)
+    if size == 0 or size >= len(users):
+        return None
+    return np.sort(np.random.default_rng(0).permutation(users)[:size])
 
 
 def _add(sums: dict[str, float], values: dict[str, float], weight: int) -> None:

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from diger.bundle.writer import check_target
 from diger.config import PopularityConfig, Recipe
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
-from diger.evaluation.rankers import PopularityRanker
+from diger.evaluation.rankers import PopularityRanker, SidRanker
 from diger.evaluation.ranking import Ranker, SplitRanks, rank_split
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
@@ -81,13 +81,24 @@ def train(
         diger.training.loop.Interrupted: Ctrl-C; the same call goes on.
     """
     listener = listener or Listener()
+    out = Path(out)
+    if out.name in ("", "..") or out.resolve() == Path.cwd():
+        raise DigerError(f"{out} cannot become a bundle; give a new folder with --out")
     check_target(out, force=force)
     dataset = Dataset.load(data)
+    for split, at in (("validation", dataset.validation_at), ("test", dataset.test_at)):
+        if not (at >= 0).any():
+            raise DigerError(
+                f"dataset {dataset.name}: no user has a {split} target; prepare it with another "
+                "split, or with more events a user"
+            )
     with _workshop(out, restart) as folder:
         started = time.perf_counter()
         content, sids = None, None
         if recipe.method not in ("sasrec", "popularity"):
             content = _content(recipe, dataset, data)
+        _claim(folder, identity(recipe, dataset, seed, device, content))
+        if recipe.method not in ("sasrec", "popularity"):
             listener.say("assigning semantic IDs")
             sids = make_sids(
                 recipe, dataset, content, seed=seed, device=device, keep=folder / "sids.safetensors"
@@ -101,12 +112,19 @@ def train(
             n_items=dataset.n_items,
             max_history=recipe.training.max_history,
         )
-        fitted, ranker = _fit(recipe, dataset, sids, model, seed, device, folder, half, listener)
+        fitted, ranker = _fit(
+            recipe, dataset, sids, model, content, seed, device, folder, half, listener
+        )
         began = time.perf_counter()
         ranks = [
             _rank(recipe, dataset, ranker, split, sids, device, listener)
             for split in ("validation", "test")
         ]
+        extra = []
+        if isinstance(ranker, SidRanker):
+            # As published figures are decoded; beside the headline, never in its place.
+            free = replace(ranker, mode="free")
+            extra = [_rank(recipe, dataset, free, "test", sids, device, listener)]
         evaluation = time.perf_counter() - began
         record = RunRecord(
             name=out.name,
@@ -119,6 +137,7 @@ def train(
             model=model,
             fitted=fitted,
             ranks=ranks,
+            other_decodings=extra,
             half=half,
             seconds={
                 "tokenizer": sids.seconds if sids else 0.0,
@@ -132,14 +151,36 @@ def train(
     return out
 
 
-def identity(recipe: Recipe, dataset: Dataset, seed: int, device: torch.device) -> str:
+def _claim(folder: Path, identity: str) -> None:
+    """Note whose unfinished run this is, or refuse to mix it with another's."""
+    note = folder / "identity"
+    if note.exists() and note.read_text() != identity:
+        raise DigerError(
+            f"{folder} holds an unfinished run with another recipe, seed, device or data; finish "
+            "that one with its own settings, give another --out, or discard it with --restart"
+        )
+    note.write_text(identity)
+
+
+def identity(
+    recipe: Recipe,
+    dataset: Dataset,
+    seed: int,
+    device: torch.device,
+    content: Content | None = None,
+) -> str:
     """SHA-256 of everything that decides the weights of a run on one machine."""
+    file = recipe.tokenizer.file
+    made_of = b"" if content is None else content.vectors.tobytes()
+    if file is not None and Path(file.path).is_file():
+        made_of = Path(file.path).read_bytes()
     what = {
         "recipe": recipe.model_dump(mode="json", exclude={"about", "name"}),
         "data": dataset.info.fingerprint,
         "text": dataset.info.text_fingerprint,
         "seed": seed,
         "device": device.type,
+        "made_of": hashlib.sha256(made_of).hexdigest(),
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
@@ -156,6 +197,7 @@ def _fit(
     dataset: Dataset,
     sids: Sids | None,
     model: nn.Module | None,
+    content: Content | None,
     seed: int,
     device: torch.device,
     folder: Path,
@@ -178,6 +220,7 @@ def _fit(
             group=torch.from_numpy(sids.group).to(device),
             beam=recipe.evaluation.beam,
             smoothing=smoothing,
+            alignment=recipe.training.alignment,
         )
     fitted = fit(
         task,
@@ -187,7 +230,7 @@ def _fit(
         seed=seed,
         device=device,
         folder=folder,
-        identity=identity(recipe, dataset, seed, device),
+        identity=identity(recipe, dataset, seed, device, content),
         on_event=listener.epoch,
     )
     if half:
@@ -230,7 +273,10 @@ def _rank(
 def _workshop(out: Path, restart: bool) -> Iterator[Path]:
     """The folder of the unfinished run, held by one process at a time; gone when all went well."""
     folder = out.with_name(f"{out.name}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DigerError(f"cannot make the folder {folder}: {error.strerror}") from None
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -242,5 +288,10 @@ def _workshop(out: Path, restart: bool) -> Iterator[Path]:
             for path in folder.iterdir():
                 if path.name != "lock":
                     path.unlink()
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            if not list(folder.glob("*.safetensors")):
+                shutil.rmtree(folder)  # it failed before there was anything to go on from
+            raise
         shutil.rmtree(folder)

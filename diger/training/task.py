@@ -57,10 +57,13 @@ class StaticTask:
         group: Tensor,
         beam: int,
         smoothing: float = 0.0,
+        alignment: float = 0.0,
     ) -> None:
         self.module = model
-        self.view = CodeView(sids)
+        self.alignment = alignment
+        self.sids = sids
         self.trie = Trie.build(sids).to(sids.device)
+        model.know_catalogue(self.trie)
         self.group = group
         self.beam = beam
         self.smoothing = smoothing
@@ -71,16 +74,21 @@ class StaticTask:
         return decayed_groups(self.module, learning_rate, weight_decay)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Mean cross-entropy per code position, and the same for each position."""
+        """Mean cross-entropy per code position, plus the alignment loss in its share."""
         unique, index = torch.unique(batch.items, return_inverse=True)
-        view = CodeView(self.view.codes[unique])
-        per_position = self.model.loss(view, index, batch.lengths, self.smoothing)
-        values = per_position.detach().tolist()
-        return per_position.mean(), {f"loss_{i + 1}": v for i, v in enumerate(values)}
+        view = CodeView(self.sids[unique])
+        codes, alignment = self.model.loss(view, index, batch.lengths, self.smoothing)
+        parts = {f"loss_{i + 1}": value for i, value in enumerate(codes.detach().tolist())}
+        total = codes.mean()
+        parts["loss_codes"] = total.item()
+        if alignment is not None and self.alignment:
+            total = total + self.alignment * alignment / len(codes)
+            parts["loss_alignment"] = alignment.item()
+        return total, parts
 
     def ranker(self) -> Ranker:
         """Constrained beam search."""
-        return SidRanker(self.model, self.view, self.trie, "beam", self.beam, self.group)
+        return SidRanker(self.model, self.sids, self.trie, "beam", self.beam, self.group)
 
 
 class SasrecTask:
