@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["DigerError", "load"]
 
 
-def load(path: str | Path, device: str = "cpu") -> Model:
+def load(path: str | Path, device: str = "cpu", *, catalogue: str | Path | None = None) -> Model:
     """Load a checkpoint bundle; see `diger.model.Model` for what it can do.
+
+    Args:
+        path: a folder, or an address on the Hugging Face Hub: `hub://owner/name@revision`.
+        device: cpu, cuda, ...
+        catalogue: a file with titles for a bundle that carries none; see `diger.hub.catalogue`.
 
     Raises:
         DigerError: no bundle there, a broken or results-only one, or one of another version.
     """
     from diger.model import load_model
 
-    return load_model(path, device)
+    return load_model(path, device, catalogue=catalogue)

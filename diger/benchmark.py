@@ -23,9 +23,9 @@ from diger.data.dataset import Dataset
 from diger.evaluation.ranking import rank_split
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
-from diger.training.batches import Histories, training_order
+from diger.training.batches import training_order
 from diger.training.loop import peak_memory
-from diger.training.task import StaticTask
+from diger.training.task import StaticTask, count_targets, training_histories
 
 SAMPLE_BATCHES = 40
 ALTERNATIVE_STEPS = 2
@@ -62,14 +62,14 @@ def benchmark(
     peak = matmul_rate(device)
     yield Measurement("matrix products", peak / 1e9, "GFLOP/s", "fp32, 1024 x 1024")
     task, model = _task(recipe, dataset, device)
-    histories = Histories.of_training(dataset, recipe.training.max_history, device)
+    histories = training_histories(task, dataset, recipe.training.max_history, device)
     lengths = histories.length.cpu().numpy()
     order = training_order(lengths, recipe.training.batch_size, 0, 1)
-    targets = int(lengths.sum()) - len(lengths)
+    targets = count_targets(task, histories.length)
     step = _stepper(task, recipe, device)
     batches = [histories.batch(torch.as_tensor(rows, device=device)) for rows in order]
     sample = batches[:: max(1, len(batches) // SAMPLE_BATCHES)]
-    share = sum(int(b.lengths.sum()) - len(b.lengths) for b in sample) / targets
+    share = sum(count_targets(task, b.lengths) for b in sample) / targets
     with FlopCounterMode(display=False) as counter:
         for batch in sample:
             step(batch)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from diger.errors import DigerError, did_you_mean
 from diger.tokenizer.config import TokenizerConfig
+from diger.uncertainty.config import NO_UNCERTAINTY, UncertaintyConfig
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -68,6 +69,29 @@ class CausalConfig(Config):
         return self
 
 
+class T5Config(Config):
+    """The paper's T5 encoder-decoder over code tokens (`diger.recommender.t5`), at its size.
+
+    Attributes:
+        d_model: width of everything between the layers.
+        heads: attention heads.
+        head_width: width of one head; all of them need not add up to `d_model`.
+        layers: encoder layers.
+        decoder_layers: decoder layers.
+        feed_forward: hidden width of the feed-forward parts.
+        dropout: of embeddings, attention weights, residual branches and feed-forward parts.
+    """
+
+    kind: Literal["t5"]
+    d_model: Positive = 128
+    heads: Positive = 4
+    head_width: Positive = 64
+    layers: Positive = 6
+    decoder_layers: Positive = 6
+    feed_forward: Positive = 512
+    dropout: Rate = 0.1
+
+
 class SasrecConfig(Config):
     """SASRec on the same causal encoder, full cross-entropy over the catalogue."""
 
@@ -91,7 +115,9 @@ class PopularityConfig(Config):
     kind: Literal["popularity"]
 
 
-Backbone = Annotated[CausalConfig | SasrecConfig | PopularityConfig, Field(discriminator="kind")]
+Backbone = Annotated[
+    CausalConfig | T5Config | SasrecConfig | PopularityConfig, Field(discriminator="kind")
+]
 
 
 class TrainingConfig(Config):
@@ -99,7 +125,7 @@ class TrainingConfig(Config):
 
     Attributes:
         epochs: passes over the training histories; the schedule ends there.
-        batch_size: histories a batch.
+        batch_size: histories a batch; with the T5 backbone, examples of one target each.
         max_history: events of a history that the model sees (the latest ones).
         learning_rate: its peak; linear warm-up, then cosine decay to a fiftieth.
         warmup: share of all updates spent warming up.
@@ -132,6 +158,44 @@ class TrainingConfig(Config):
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
+class JointConfig(Config):
+    """Joint training of tokenizer and recommender (`diger.training.joint`).
+
+    Attributes:
+        gradients: where the recommendation loss may reach the tokenizer.
+        forward: what the recommender reads: the SIDs "cached" at the last refresh, noise acting on
+            the backward pass alone; or codes "sampled" anew for every batch.
+        temperature: tau of the soft assignment.
+        confidence: mean probability of an item's code among its level's, at the start; sets the
+            scale of the logits per level, and with it what the noise means. 0 takes similarities
+            as they are.
+        learning_rate: of the codebooks (and the encoder), peak; on the training's schedule.
+        train_encoder: also train the tokenizer's encoder and decoder, where it has them.
+        tokenizer_weight: weight of the tokenizer's own losses (reconstruction and VQ).
+        refresh: updates between two assignments of all SIDs; 0 for one an epoch.
+        settle: share of the updates after which the tokenizer holds still; 1 never.
+        uncertainty: exploration noise and its decay.
+    """
+
+    gradients: tuple[Literal["history", "decoder", "labels", "alignment"], ...] = (
+        "history",
+        "decoder",
+        "alignment",
+    )
+    forward: Literal["cached", "sampled"] = "cached"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    confidence: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    train_encoder: bool = False
+    tokenizer_weight: Annotated[float, Field(ge=0)] = 1.0
+    refresh: Annotated[int, Field(ge=0)] = 0
+    settle: Annotated[float, Field(gt=0, le=1)] = 1.0
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
+
+
+JOINT_METHODS = ("detached", "differentiable", "ste")
+
+
 class EvaluationConfig(Config):
     """How rankings are made.
 
@@ -144,28 +208,61 @@ class EvaluationConfig(Config):
     batch_size: Positive = 256
 
 
+Method = Literal["static", "detached", "differentiable", "ste", "popularity", "sasrec"]
+
+
 class Recipe(Config):
     """Everything that decides what is trained."""
 
     name: str
     about: str = ""
-    method: Literal["static", "popularity", "sasrec"] = "static"
+    method: Literal["static", "detached", "differentiable", "ste", "popularity", "sasrec"] = (
+        "static"
+    )
     content: ContentConfig = ContentConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     backbone: Backbone = CausalConfig()
     training: TrainingConfig = TrainingConfig()
+    joint: JointConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
-    def _method_fits_backbone(self) -> Recipe:
+    def _method_fits(self) -> Recipe:
         kind = self.backbone.kind
-        expected = kind if kind in ("sasrec", "popularity") else "static"
-        if self.method != expected:
+        baselines = ("sasrec", "popularity")
+        right = kind if kind in baselines else "static"
+        if self.method != right and (kind in baselines or self.method in baselines):
             raise ValueError(
                 f'method "{self.method}" does not go with the backbone "{kind}"; '
-                f'write method = "{expected}"'
+                f'write method = "{right}"'
+            )
+        if self.method in JOINT_METHODS and self.joint is None:
+            raise ValueError(f'method "{self.method}" needs a [joint] table')
+        if self.method not in JOINT_METHODS and self.joint is not None:
+            raise ValueError(
+                f'method "{self.method}" trains no SIDs, so it has no [joint] table; remove it, or '
+                f"choose one of {', '.join(JOINT_METHODS)}"
+            )
+        if self.joint is None:
+            return self
+        if self.tokenizer.kind == "file":
+            raise ValueError(
+                f'method "{self.method}" needs a tokenizer to train, and SIDs read from a file '
+                "have none"
+            )
+        quiet = self.joint.uncertainty.noise == "none"
+        if self.method in ("detached", "ste") and not quiet:
+            raise ValueError(
+                f'method "{self.method}" has no noise; remove [joint.uncertainty], or write '
+                'method = "differentiable"'
             )
         return self
+
+    @property
+    def arm(self) -> dict[str, str]:
+        """Method, decay and noise, as bundles name them."""
+        noisy = self.joint.uncertainty if self.joint else NO_UNCERTAINTY
+        return {"method": self.method, "decay": noisy.decay, "noise": noisy.noise}
 
 
 AnyConfig = TypeVar("AnyConfig", bound=BaseModel)
@@ -251,9 +348,48 @@ def load_recipe(name_or_path: str) -> Recipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DigerError(f"{where}: not valid TOML: {error}") from None
+    parent = values.pop("extends", None)
+    if parent is not None:
+        if not isinstance(parent, str) or parent == name_or_path:
+            raise DigerError(f"{where}: extends must name another recipe")
+        beside = path.parent / parent if path.suffix == ".toml" else Path(parent)
+        base = load_recipe(str(beside) if parent.endswith(".toml") else parent)
+        values = merged(base.model_dump(mode="json", exclude={"name", "about"}), values)
+    return recipe_from(values, default_name, where)
+
+
+def recipe_from(values: dict[str, Any], name: str, where: str) -> Recipe:
+    """A recipe from the tables of a TOML file.
+
+    Raises:
+        DigerError: a key or value that is wrong; the message begins with `where`.
+    """
     backbone = values.get("backbone")
     if isinstance(backbone, dict) and "kind" not in backbone:
         # A table without a kind means the method's own.
         method = values.get("method")
         backbone["kind"] = method if method in ("sasrec", "popularity") else "causal"
-    return validate(Recipe, {"name": default_name, **values}, where)
+    if values.get("method") in JOINT_METHODS:
+        joint = values.get("joint") or {}
+        if values["method"] != "differentiable" and isinstance(joint, dict):
+            joint = {"uncertainty": {"noise": "none", "decay": "none"}, **joint}
+        values = {**values, "joint": joint}
+    return validate(Recipe, {"name": name, **values}, where)
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, table by table; a table that changes its `kind` starts afresh."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        same_kind = isinstance(old, dict) and (
+            not isinstance(value, dict) or value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        if isinstance(value, dict) and isinstance(old, dict) and same_kind:
+            result[key] = merged(old, value)
+        else:
+            result[key] = value
+    method = result.get("method")
+    if method not in (*JOINT_METHODS, None) and "joint" not in changes:
+        result.pop("joint", None)
+    return result

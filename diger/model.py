@@ -10,7 +10,7 @@ Everything comes from the bundle: no dataset, no network, no text encoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,8 @@ from diger.decoding.trie import Trie
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.rankers import MODES, Mode, PopularityRanker, SasrecRanker, SidRanker
 from diger.evaluation.ranking import TOP, Ranker
+from diger.hub.catalogue import attach_titles, read_titles
+from diger.hub.fetch import local_path
 from diger.recommender.base import Recommender, encode_items
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
@@ -369,19 +371,39 @@ class Model:
         """The SID of an item row, written out."""
         return None if self.sids is None else format_sid(self.sids[row].tolist())
 
+    def take_titles(self, titles: Mapping[str, str]) -> None:
+        """Show these titles, by item id, where the bundle's own text is missing or other.
+
+        Raises:
+            DigerError: none of them is of an item of this bundle.
+        """
+        attached = attach_titles(self.items, titles)["title"]
+        self._titles = [title if isinstance(title, str) else None for title in attached]
+
     def title_of(self, row: int) -> str | None:
         """The title of an item row, where the bundle carries text."""
         title = self._titles[row]
         return title if isinstance(title, str) else None
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
-    """Load a complete bundle.
+def load_model(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    catalogue: str | Path | None = None,
+) -> Model:
+    """Load a complete bundle from a folder, or from the Hub (`hub://owner/name@revision`).
+
+    `catalogue` names a file with titles for it, see `diger.hub.catalogue`.
 
     Raises:
-        DigerError: no bundle there, a broken or results-only one, or one of another version.
+        DigerError: no bundle there, a broken or results-only one, one of another version, or a
+            catalogue of other items.
     """
-    return Model(Bundle.open(path), torch.device(device))
+    model = Model(Bundle.open(local_path(path)), torch.device(device))
+    if catalogue is not None:
+        model.take_titles(read_titles(catalogue))
+    return model
 
 
 def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

@@ -64,7 +64,7 @@ def test_text_from_data_cannot_break_out():
     assert front_matter(card).eval_results[0].dataset_name == hostile
     body = card.split("\n---\n", 1)[1]
     assert not {"<script>", "[a](", "\x1b", "http:"} & set(map(str, _found(body)))
-    assert body.count("```") == 2 and 'diger.load("path/to/bundle")' in body
+    assert body.count("```") == 4 and 'diger.load("path/to/bundle")' in body
     assert 'recommend(["item id"], k=10)' in body
 
 

@@ -160,8 +160,21 @@ def test_patience_survives(place, name):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"training": {"ema": 0.0, "precision": "bf16", "validate_every": 2}}, toys.SASREC],
-    ids=["other-training", "sasrec"],
+    [
+        {"training": {"ema": 0.0, "precision": "bf16", "validate_every": 2}},
+        toys.SASREC,
+        {"method": "differentiable", "joint": {"learning_rate": 1e-2, "refresh": 3}},
+        {
+            "method": "differentiable",
+            "joint": {
+                "learning_rate": 1e-2,
+                "forward": "sampled",
+                "settle": 0.7,
+                "uncertainty": {"decay": "sdud+frqud"},
+            },
+        },
+    ],
+    ids=["other-training", "sasrec", "joint", "joint-sampled"],
 )
 def test_other_recipes_go_on_as_exactly(place, name, changes):
     recipe = place.recipe(**changes)
@@ -169,8 +182,10 @@ def test_other_recipes_go_on_as_exactly(place, name, changes):
     with pytest.raises(Interrupted):
         place.train(name, recipe, on_event=at(2, 2, press(signal.SIGINT)))
     bundle = Bundle.open(place.train(name, recipe))
-    for file in ("model.safetensors", "ranks.parquet", "metrics.json"):
+    for file in ("model.safetensors", "ranks.parquet", "metrics.json", "items.parquet"):
         assert bundle.manifest.files[file] == undisturbed.manifest.files[file], file
+    if "levels.parquet" in bundle.manifest.files:
+        assert bundle.frame("levels.parquet").equals(undisturbed.frame("levels.parquet"))
 
 
 def test_kill_9_and_the_same_command_again(place, name, monkeypatch):

@@ -26,7 +26,7 @@ from diger.tokenizer.suffix import assign_suffix
 from diger.training.batches import Histories, evaluation_order, training_order
 from diger.training.loop import FINAL_RATE, FitResult, fit, learning_rate_at
 from diger.training.run import identity
-from diger.training.task import SasrecTask, StaticTask, decayed_groups
+from diger.training.task import PlainTask, SasrecTask, StaticTask, decayed_groups
 
 # --- batches --------------------------------------------------------------------------------------
 
@@ -137,11 +137,13 @@ def test_evaluation_order_is_complete_and_short_first():
 # --- the loop -------------------------------------------------------------------------------------
 
 
-class Scripted:
+class Scripted(PlainTask):
     """A task whose validations end as written: the rank of every user's target, 0 for a miss.
 
     `weights` and `validated` are the parameter after every update and at every validation.
     """
+
+    prefix_examples = False
 
     def __init__(self, script: list[int], loss: Callable[[Tensor], Tensor] | None = None) -> None:
         self.module = nn.Linear(1, 1, bias=False)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from diger.bundle import documents, schema, tables
+from diger.bundle.card_results import Sibling, count, facts, results_section, usage_section
 from diger.bundle.documents import entry, is_number
 from diger.bundle.text import markdown
 from diger.errors import DigerError
+from diger.tokenizer.stats import collision_stats
 
 TAGS = ("diger", "semantic-ids", "generative-recommendation")
-_SHOWN = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@10")
 _METHODS = {
     "static": "The semantic IDs were made first and frozen; the recommender was trained on them.",
     "detached": "The tokenizer trained on alongside the recommender by its own losses only; no "
@@ -33,6 +34,23 @@ _METHODS = {
     "sasrec": "A baseline: SASRec, which scores items by their own embeddings, without semantic "
     "IDs.",
 }
+_CITATION = """\
+## Citation
+
+To cite the method:
+
+```bibtex
+@inproceedings{fu2026differentiable,
+  title         = {Differentiable Semantic {ID} for Generative Recommendation},
+  author        = {Fu, Junchen and Ge, Xuri and Karatzoglou, Alexandros and Arapakis, Ioannis and
+                   Verberne, Suzan and Jose, Joemon M. and Ren, Zhaochun},
+  booktitle     = {SIGIR 2026},
+  year          = {2026},
+  doi           = {10.1145/3805712.3809641},
+  eprint        = {2601.19711},
+  archivePrefix = {arXiv}
+}
+```"""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -41,6 +59,8 @@ def model_card(
     metrics: Mapping[str, Any],
     items: pd.DataFrame | None = None,
     *,
+    codes: pd.DataFrame | None = None,
+    sibling: Sibling | None = None,
     complete: bool = True,
     licence: str | None = None,
     repository: str | None = None,
@@ -51,10 +71,13 @@ def model_card(
         config: `config.json` (`diger.bundle.documents.Config`).
         metrics: `metrics.json` (`diger.bundle.documents.Metrics`).
         items: the table of `items.parquet`, for the summary of SIDs and the loading example.
+        codes: the table of `codes.parquet`, where the bundle carries its picture (`codes.svg`).
+        sibling: a bundle of another method to stand beside this one in the results.
         complete: whether the bundle has weights; a results-only card shows how to read results.
         licence: a licence identifier that the Hub knows. By default "mit" for simulated data and
             "other" for real data, whose terms the card then repeats.
-        repository: the path or Hub id to load from; by default the bundle's name.
+        repository: where on the Hub it will be, `owner/name`; without, the example loads from a
+            folder of the bundle's name.
 
     Raises:
         DigerError: huggingface_hub is not installed, or `licence` is not an identifier.
@@ -63,12 +86,13 @@ def model_card(
     sections = [
         f"# {markdown(name)}",
         _what(config, complete),
-        _results(metrics),
-        _training(config),
-        _sids(items),
-        _loading(repository or name, items, complete),
+        _loading(f"hub://{repository}" if repository else name, items, complete),
+        results_section(config, metrics, sibling),
+        _sids(items, codes, config),
         _limits(config),
+        _training(config),
         _data(config, items),
+        _CITATION,
     ]
     body = "\n\n".join(section for section in sections if section)
     return f"---\n{_front_matter(config, metrics, name, licence)}\n---\n\n{body}\n"
@@ -110,9 +134,17 @@ def _front_matter(
         license_name="terms-of-the-dataset" if licence == "other" else None,
         library_name="diger",
         tags=[*TAGS, *([str(method)] if method else []), *(["simulated"] if simulated else [])],
+        base_model=_encoder_on_hub(config),
         model_name=name,
         eval_results=evaluated or None,
         dataset=str(dataset),
+        # What a list of bundles shows without fetching any.
+        diger={
+            **{key: entry(config, "arm", key) for key in ("method", "decay", "noise")},
+            "backbone": config.get("backbone"),
+            "seed": config.get("seed"),
+            "fingerprint": entry(config, "dataset", "fingerprint"),
+        },
     ).to_yaml()
 
 
@@ -130,28 +162,6 @@ def _what(config: Mapping[str, Any], complete: bool) -> str:
     return "\n\n".join(line for line in lines if line)
 
 
-def _results(metrics: Mapping[str, Any]) -> str:
-    results = list(documents.results(metrics))
-    names = [n for n in _SHOWN if any(is_number(r["metrics"].get(n)) for r in results)]
-    if not names:
-        return ""
-    rows = []
-    for result in sorted(results, key=lambda r: r["split"] != "test"):
-        values = (result["metrics"].get(n) for n in names)
-        rows.append(
-            [
-                result["split"],
-                markdown(result.get("decoding", "")),
-                _count(result.get("users")),
-                *(f"{v:.4f}" if is_number(v) else "" for v in values),
-            ]
-        )
-    return (
-        "## Results\n\nItem-level, every item of the catalogue a candidate, no sampled "
-        "negatives.\n\n" + _table(["split", "decoding", "users", *names], rows)
-    )
-
-
 def _training(config: Mapping[str, Any]) -> str:
     arm = [entry(config, "arm", key) for key in ("method", "decay", "noise")]
     seconds = entry(config, "seconds")
@@ -161,7 +171,8 @@ def _training(config: Mapping[str, Any]) -> str:
         ["recipe", entry(config, "recipe", "name")],
         ["method / decay / noise", " / ".join(map(str, arm)) if all(arm) else None],
         ["backbone", config.get("backbone")],
-        ["parameters", _count(config.get("parameters"))],
+        ["item text encoder", _encoder(config)],
+        ["parameters", count(config.get("parameters"))],
         ["seed", config.get("seed")],
         ["selected epoch", config.get("selected_epoch")],
         ["seconds", _pairs(seconds, lambda v: f"{v:,.1f}" if is_number(v) else "")],
@@ -169,32 +180,35 @@ def _training(config: Mapping[str, Any]) -> str:
         ["hardware", _pairs(hardware, str)],
         ["code version", config.get("code_version")],
     ]
-    return "## How it was trained\n\n" + _facts(rows)
+    return "## How it was trained\n\n" + facts(rows)
 
 
-def _sids(items: pd.DataFrame | None) -> str:
+def _sids(items: pd.DataFrame | None, codes: pd.DataFrame | None, config: Mapping[str, Any]) -> str:
     sids = None if items is None else tables.sids(items)
     if sids is None or not len(sids):
         return ""
-    codes = pd.DataFrame(sids[:, :-1])
-    unique = 1 - codes.duplicated(keep=False).mean()
+    unique = collision_stats(sids[:, :-1]).unique_share
     text = (
-        f"## Semantic IDs\n\n{len(sids):,} items, {codes.shape[1]} levels and a suffix; "
+        f"## Semantic IDs\n\n{len(sids):,} items, {sids.shape[1] - 1} levels and a suffix; "
         f"{unique:.1%} of the items are alone on their codes."
     )
     start = tables.sids(items, "start") if items is not None else None
     if start is not None:
         moved = (sids[:, :-1] != start[:, :-1]).any(axis=1).mean()
         text += f" {moved:.1%} have codes other than at the start of joint training."
-    return text
+    usage = usage_section(codes, config)
+    return f"{text}\n\n{usage}" if usage else text
 
 
 def _loading(where: str, items: pd.DataFrame | None, complete: bool) -> str:
-    place = where if all(_PLAIN.fullmatch(part) for part in where.split("/")) else "path/to/bundle"
+    parts = where.removeprefix("hub://").split("/")
+    place = where if all(map(_PLAIN.fullmatch, parts)) else "path/to/bundle"
     if not complete:
+        folder = f'local_path("{place}")' if len(parts) == 2 else f'"{place}"'
+        needed = "from diger.hub import local_path\n" if len(parts) == 2 else ""
         return (
-            "## How to read it\n\n```python\nfrom diger.bundle import Bundle\n"
-            f'bundle = Bundle.open("{place}")\nprint(bundle.metrics, bundle.ranks)\n```'
+            f"## How to read it\n\n```python\nfrom diger.bundle import Bundle\n{needed}"
+            f"bundle = Bundle.open({folder})\nprint(bundle.metrics, bundle.ranks)\n```"
         )
     ids = [] if items is None else items.nlargest(2, "training_popularity")["item_id"]
     known = [item for item in ids if _PLAIN.fullmatch(item)] or ["item id"]
@@ -225,7 +239,7 @@ def _data(config: Mapping[str, Any], items: pd.DataFrame | None) -> str:
     def of(key: str) -> Any:
         return entry(config, "dataset", key)
 
-    counts = [_count(of(key)) for key in ("users", "items", "events")]
+    counts = [count(of(key)) for key in ("users", "items", "events")]
     has_text = items is not None and any(c in items.columns for c in schema.TEXT_COLUMNS)
     rows = [
         ["dataset", of("title") or of("name")],
@@ -237,23 +251,20 @@ def _data(config: Mapping[str, Any], items: pd.DataFrame | None) -> str:
         ["item text in the bundle", "yes" if has_text else "no"],
         ["fingerprint", of("fingerprint")],
     ]
-    return "## Data and licence\n\n" + _facts(rows)
+    return "## Data and licence\n\n" + facts(rows)
 
 
-def _facts(rows: Iterable[list[Any]]) -> str:
-    """A two-column table of what is known, without a header."""
-    known = [[label, markdown(value)] for label, value in rows if value not in (None, "")]
-    return _table(["", ""], known)
+def _encoder(config: Mapping[str, Any]) -> str:
+    """The encoder that the content vectors came from, with its revision."""
+    name, revision = (entry(config, "content", key) for key in ("encoder", "revision"))
+    return f"{name} at {str(revision)[:12]}" if name and revision else str(name or "")
 
 
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    """A Markdown table; cells are escaped already."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _count(value: object) -> str:
-    return f"{value:,}" if is_number(value) else ""
+def _encoder_on_hub(config: Mapping[str, Any]) -> str | None:
+    """The encoder's repository; None where the vectors are the user's own or a folder's."""
+    name = str(entry(config, "content", "encoder") or "")
+    parts = name.split("/")
+    return name if len(parts) == 2 and all(map(_PLAIN.fullmatch, parts)) else None
 
 
 def _pairs(value: object, show: Any) -> str:

@@ -27,6 +27,7 @@ MODEL, CONTENT = "model.safetensors", "content.safetensors"
 ITEMS, RANKS, TOPK = "items.parquet", "ranks.parquet", "topk.parquet"
 HISTORY, CODES, LEVELS = "history.parquet", "codes.parquet", "levels.parquet"
 EXAMPLES = "examples.parquet"
+PICTURE = "codes.svg"  # of code usage, shown by the card; see `diger.bundle.picture`
 
 Kind = Literal["complete", "results-only"]
 ColumnKind = Literal[
@@ -120,7 +121,7 @@ TABLES: dict[str, Table] = {
 }
 JSON_FILES = (CONFIG, METRICS)
 TENSOR_FILES = (MODEL, CONTENT)
-TEXT_FILES = (CARD,)
+TEXT_FILES = (CARD, PICTURE)
 ALLOWED = frozenset((*TABLES, *JSON_FILES, *TENSOR_FILES, *TEXT_FILES))
 REQUIRED = (CARD, CONFIG, METRICS)
 

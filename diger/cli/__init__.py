@@ -14,7 +14,22 @@ import typer
 from diger.bundle.text import printable
 from diger.errors import DigerError, Stopped
 
-COMMANDS = ("prepare", "embed", "train", "evaluate", "recommend", "show", "sids", "bench")
+COMMANDS = (
+    "prepare",
+    "embed",
+    "train",
+    "evaluate",
+    "recommend",
+    "show",
+    "sids",
+    "bench",
+    "convert",
+    "publish",
+    "pull",
+    "list",
+    "diff",
+    "collect",
+)
 
 app = typer.Typer(
     name="diger",

@@ -37,6 +37,9 @@ def recommend(
     leave_out_seen: Annotated[
         bool, typer.Option("--leave-out-seen", help="Leave the history's own items out.")
     ] = False,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="A file with titles, for a bundle that carries none.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Recommend items after a history."""
@@ -48,7 +51,7 @@ def recommend(
             'give either a history (--history "id,id,id") or the number of one of the bundle\'s '
             "examples (--example 1)"
         )
-    model = load_model(bundle)
+    model = load_model(bundle, catalogue=catalogue)
     story, ids = _example(model, example) if example else ("", _split(history))
     found = model.recommend(
         ids,

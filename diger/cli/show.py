@@ -23,7 +23,9 @@ def show(
     from diger.bundle import Bundle, list_bundles, schema
     from diger.bundle.report import listing, print_bundle
     from diger.errors import DigerError
+    from diger.hub import local_path
 
+    path = local_path(path)
     console = Console()
     if (path / schema.MANIFEST).exists() or not path.is_dir():
         print_bundle(console, Bundle.open(path))

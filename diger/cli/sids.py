@@ -29,8 +29,9 @@ def sids(
     # Imported here so that other commands do not wait for pandas.
     from diger.bundle import Bundle
     from diger.bundle.tables import sid_csv
+    from diger.hub import local_path
 
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(local_path(bundle))
     if opened.items is None or "suffix" not in opened.items.columns:
         raise DigerError(f"{bundle}: the model of this bundle has no semantic IDs")
     data = sid_csv(opened.items).encode()

@@ -13,12 +13,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diger.decoding.trie import Trie
+
+GRADIENT_PLACES = ("history", "decoder", "labels", "alignment")
+"""Where the recommendation loss can reach the tokenizer: the items of a history, the codes that the
+decoder is given under teacher forcing, the labels of the cross-entropy, and the item vectors of the
+alignment loss (for backbones that have one)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +36,16 @@ class CodeView:
         mixture: per level, a float tensor (n, codebook size) whose value is the one-hot of the
             hard code and whose gradient is the soft assignment's; None when nothing is to be
             learnt through the codes. The suffix never has one.
+        places: where the gradient of the mixture is let through, of `GRADIENT_PLACES`.
     """
 
     codes: Tensor
     mixture: tuple[Tensor, ...] | None = None
+    places: frozenset[str] = frozenset(GRADIENT_PLACES)
+
+    def soft(self, place: str) -> bool:
+        """Whether the tokenizer is to learn at `place`."""
+        return self.mixture is not None and place in self.places
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +78,12 @@ class Recommender(nn.Module, ABC):
 
     Attributes:
         sizes: how many codes each position of a SID can take, suffix last.
+        prefix_examples: a training history has one target, its last event, so that every event
+            needs an example of its own; otherwise each event but the first is a target.
     """
 
     sizes: tuple[int, ...]
+    prefix_examples: ClassVar[bool] = False
 
     @abstractmethod
     def encode(self, view: CodeView, index: Tensor, lengths: Tensor) -> Any:
@@ -84,8 +99,9 @@ class Recommender(nn.Module, ABC):
     ) -> Losses:
         """Losses of histories `index` (B, T), positions in `view`, with `lengths` (B,).
 
-        Means over every target of the batch: each event of a history but its first, given the
-        events before it. `smoothing` is the label smoothing of the cross-entropy over codes.
+        Means over every target of the batch: each event of a history but its first, or with
+        `prefix_examples` its last, given the events before it. `smoothing` is the label smoothing
+        of the cross-entropy over codes.
         """
 
     def know_catalogue(self, trie: Trie) -> None:
@@ -108,6 +124,22 @@ def encode_items(model: Recommender, sids: Tensor, items: Tensor, lengths: Tenso
     """
     unique, index = torch.unique(items, return_inverse=True)
     return model.encode(CodeView(sids[unique]), index, lengths)
+
+
+def code_cross_entropy(
+    logits: Tensor, codes: Tensor, mixture: Tensor | None, smoothing: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy in nats of logits (N, K) for hard codes (N,).
+
+    With a mixture (N, K), one-hot in value, the same figure, whose gradient also moves the labels:
+    toward codes that the recommender finds easy to predict.
+    """
+    loss = F.cross_entropy(logits, codes, label_smoothing=smoothing)
+    if mixture is not None:
+        # The value of this term is exactly 0; only the label's gradient is added.
+        labels = (mixture - mixture.detach()) * logits.detach().log_softmax(-1)
+        loss = loss - labels.sum(-1).mean()
+    return loss
 
 
 def check_prefix(prefix: Tensor, sizes: Sequence[int]) -> int:

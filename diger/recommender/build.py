@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from diger.config import Backbone, CausalConfig, SasrecConfig
+from diger.config import Backbone, CausalConfig, SasrecConfig, T5Config
 from diger.recommender.causal import CausalRecommender
 from diger.recommender.sasrec import Sasrec
+from diger.recommender.t5 import T5Recommender
 
 
 def build_backbone(
@@ -22,6 +23,8 @@ def build_backbone(
     """
     if isinstance(config, CausalConfig):
         return CausalRecommender(sizes=sizes, config=config, max_history=max_history)
+    if isinstance(config, T5Config):
+        return T5Recommender(sizes=sizes, config=config)
     if isinstance(config, SasrecConfig):
         return Sasrec(n_items=n_items, config=config, max_history=max_history)
     return None

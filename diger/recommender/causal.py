@@ -26,9 +26,12 @@ from diger.recommender.base import (
     Losses,
     Recommender,
     check_prefix,
+    code_cross_entropy,
     last_positions,
 )
 from diger.recommender.layers import Block, CausalEncoder
+
+_EMBEDDED = ("history", "decoder", "alignment")  # places reached through embeddings
 
 
 class CodeEmbeddings(nn.Module):
@@ -40,11 +43,11 @@ class CodeEmbeddings(nn.Module):
             nn.Parameter(torch.randn(size, d_model) * 0.02) for size in sizes
         )
 
-    def forward(self, view: CodeView) -> Tensor:
+    def forward(self, view: CodeView, soft: bool = True) -> Tensor:
         """(n, length, d) embeddings of the codes in `view`, soft where it has a mixture."""
         parts = []
         for position, table in enumerate(self.tables):
-            if view.mixture is not None and position < len(view.mixture):
+            if soft and view.mixture is not None and position < len(view.mixture):
                 parts.append(view.mixture[position] @ table)
             else:
                 parts.append(F.embedding(view.codes[:, position], table))
@@ -160,14 +163,18 @@ class CausalRecommender(Recommender):
         self, view: CodeView, index: Tensor, lengths: Tensor, smoothing: float = 0.0
     ) -> Losses:
         """See the base class; every position of every history is a target but the first."""
-        embedded = self.codes(view)  # (n, length, d), once for the way in and the decoder
-        vectors = self.item_vectors(embedded)
-        hidden = self.encoder(vectors[index[:, :-1]])  # (B, T, d)
+        # One pass for each distinct way in: without joint training there is one.
+        embedded = {soft: self.codes(view, soft) for soft in {view.soft(p) for p in _EMBEDDED}}
+        vectors = {
+            soft: self.item_vectors(embedded[soft])
+            for soft in {view.soft("history"), view.soft("alignment")}
+        }
+        hidden = self.encoder(vectors[view.soft("history")][index[:, :-1]])  # (B, T, d)
         target = index[:, 1:]
         batch, steps, d = hidden.shape
         length = len(self.sizes)
         state = self.query(hidden)
-        known = embedded[target]  # (B, T, length, d)
+        known = embedded[view.soft("decoder")][target]  # (B, T, length, d)
         query = torch.stack(
             [self._query(state, known[:, :, :position], position) for position in range(length)],
             dim=2,
@@ -183,10 +190,13 @@ class CausalRecommender(Recommender):
         node = codes.new_zeros(len(codes))  # where in the trie the codes so far lead
         for position in range(length):
             logits = self._logits(query[:, position], position, node)
-            losses.append(F.cross_entropy(logits, codes[:, position], label_smoothing=smoothing))
+            labels = None
+            if view.mixture is not None and view.soft("labels") and position < len(view.mixture):
+                labels = view.mixture[position][target[real]]
+            losses.append(code_cross_entropy(logits, codes[:, position], labels, smoothing))
             if self.prior is not None:
                 node = self.prior.trie.child(position, node, codes[:, position])
-        alignment = self._alignment(hidden[real], vectors, target[real])
+        alignment = self._alignment(hidden[real], vectors[view.soft("alignment")], target[real])
         return Losses(torch.stack(losses), alignment)
 
     def _alignment(self, hidden: Tensor, vectors: Tensor, target: Tensor) -> Tensor:

@@ -122,23 +122,25 @@ class Tokenizer(nn.Module):
         *,
         epsilon: float = 0.003,
         iterations: int = 50,
+        every_level: bool = False,
     ) -> Tensor:
         """Codes long (n, levels) of x (n, dim), on the tokenizer's device.
 
         balanced: the last level is assigned by optimal transport over the whole batch, so that its
             codes are used evenly and fewer items collide (`epsilon`, `iterations`: Sinkhorn). For
             whole catalogues; an item assigned this way depends on the others.
+        every_level: where balanced, all levels are, each on what the one before left over.
         """
         x = torch.as_tensor(x, dtype=torch.float32, device=self.codebooks.device)
         z = torch.cat([self.latent(part) for part in x.split(_ROWS)])
         codes, _ = self.quantize(z)
         if balanced:
-            last = self.levels - 1
             residual = z
-            for level in range(last):
+            for level in range(self.levels):
+                if every_level or level == self.levels - 1:
+                    cost = -self.level_logits(residual, level)
+                    codes[:, level] = balanced_argmin(cost, epsilon=epsilon, iterations=iterations)
                 residual = residual - self.codebooks[level, codes[:, level]]
-            cost = -self.level_logits(residual, last)
-            codes[:, last] = balanced_argmin(cost, epsilon=epsilon, iterations=iterations)
         return codes
 
     def _greedy(self, z: Tensor) -> Tensor:

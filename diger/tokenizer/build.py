@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diger.content.transform import ContentTransform
 from diger.errors import DigerError
 from diger.tokenizer.base import Tokenizer
+from diger.tokenizer.checkpoint import load_checkpoint
 from diger.tokenizer.config import TokenizerConfig
 from diger.tokenizer.from_file import FileTokenizer, read_sids
 from diger.tokenizer.residual_kmeans import ResidualKMeans
 from diger.tokenizer.rqvae import RQVAE
 
-__all__ = ["TokenizerConfig", "build_tokenizer", "make_tokenizer"]
+__all__ = ["TokenizerConfig", "assign_catalogue", "build_tokenizer", "make_tokenizer"]
 
 
 def make_tokenizer(config: TokenizerConfig, dim: int) -> ResidualKMeans | RQVAE:
@@ -56,12 +58,14 @@ def build_tokenizer(
     seed: int,
     device: torch.device | str = "cpu",
     item_ids: Sequence[str] | None = None,
+    transform: ContentTransform | None = None,
     progress: bool = True,
 ) -> tuple[Tokenizer, Tensor]:
     """Fit a tokenizer on a catalogue and assign its codes: (tokenizer, codes long (items, levels)).
 
     content: (items, dim), the output of a `ContentTransform` fitted at `config.content_width`; None
-    for kind "file", which needs `item_ids` (in row order) instead. Both results are on `device`.
+    for kind "file", which needs `item_ids` (in row order) instead. `transform` is what made the
+    content, needed to start from a checkpoint. Both results are on `device`.
     """
     if config.kind == "file":
         assert config.file is not None
@@ -81,7 +85,11 @@ def build_tokenizer(
         raise DigerError(f"a {config.kind} tokenizer is fitted to content vectors: embed the items")
     x = torch.as_tensor(content, dtype=torch.float32, device=device)
     tokenizer = make_tokenizer(config, x.shape[-1]).to(device)
-    if isinstance(tokenizer, RQVAE):
+    if config.checkpoint is not None:
+        if not isinstance(tokenizer, RQVAE) or transform is None:
+            raise ValueError("a checkpoint needs an RQ-VAE and the transform of its content")
+        load_checkpoint(tokenizer, config.checkpoint, transform)
+    elif isinstance(tokenizer, RQVAE):
         tokenizer.fit(
             x,
             epochs=config.rqvae.epochs,
@@ -98,10 +106,15 @@ def build_tokenizer(
         tokenizer.fit(
             x, seed=seed, iterations=config.kmeans.iterations, restarts=config.kmeans.restarts
         )
-    codes = tokenizer.assign(
+    return tokenizer, assign_catalogue(tokenizer, config, x)
+
+
+def assign_catalogue(tokenizer: Tokenizer, config: TokenizerConfig, x: Tensor) -> Tensor:
+    """Codes long (items, levels) of a whole catalogue x (items, dim), balanced as `config` says."""
+    return tokenizer.assign(
         x,
         balanced=config.balanced,
         epsilon=config.sinkhorn.epsilon,
         iterations=config.sinkhorn.iterations,
+        every_level=config.sinkhorn.every_level,
     )
-    return tokenizer, codes

@@ -44,10 +44,14 @@ class RQVAEConfig(_Frozen):
 
 
 class SinkhornConfig(_Frozen):
-    """Balanced assignment; epsilon is relative to costs mapped to [-1, 1]."""
+    """Balanced assignment; epsilon is relative to costs mapped to [-1, 1].
+
+    every_level: balance all levels, one after another, and not the last alone.
+    """
 
     epsilon: PositiveFloat = 0.003
     iterations: PositiveInt = 50
+    every_level: bool = False
 
 
 class FileConfig(_Frozen):
@@ -64,7 +68,8 @@ class TokenizerConfig(_Frozen):
     suffix_size: how many items may share their codes and be told apart by the suffix.
     width: of codewords and latents; for residual k-means also the number of principal directions
         kept of the content. beta: weight of the commitment loss. balanced: assign the last level by
-        Sinkhorn, so that fewer items collide.
+        Sinkhorn, so that fewer items collide. checkpoint: a file made by `convert rqvae`, taken in
+        place of pre-training an RQ-VAE.
     """
 
     kind: Literal["residual-kmeans", "rqvae", "file"] = "residual-kmeans"
@@ -79,6 +84,13 @@ class TokenizerConfig(_Frozen):
     rqvae: RQVAEConfig = RQVAEConfig()
     sinkhorn: SinkhornConfig = SinkhornConfig()
     file: FileConfig | None = None
+    checkpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _checkpoint_of_an_rqvae(self) -> TokenizerConfig:
+        if self.checkpoint is not None and self.kind != "rqvae":
+            raise ValueError(f'a checkpoint is an RQ-VAE: write kind = "rqvae", not "{self.kind}"')
+        return self
 
     @model_validator(mode="after")
     def _file_where_needed(self) -> TokenizerConfig:

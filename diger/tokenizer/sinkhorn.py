@@ -27,6 +27,9 @@ def sinkhorn(cost: Tensor, *, epsilon: float = 0.003, iterations: int = 50) -> T
     low, high = cost.min(), cost.max()
     half_range = ((high - low) / 2).clamp_min(torch.finfo(torch.float64).tiny)
     log_plan = (cost - (high + low) / 2) / half_range / -epsilon
+    # Rows first, as in the code that published SIDs come from: where the plan has not settled after
+    # so few iterations, the order decides some items' codes.
+    log_plan -= log_plan.logsumexp(dim=1, keepdim=True) + math.log(n)
     for _ in range(iterations):
         log_plan -= log_plan.logsumexp(dim=0, keepdim=True) + math.log(k)
         log_plan -= log_plan.logsumexp(dim=1, keepdim=True) + math.log(n)

@@ -55,15 +55,26 @@ class Histories:
         Raises:
             DigerError: no user has two training events.
         """
-        length = dataset.train_end - dataset.offsets[:-1]
+        length = _training_lengths(dataset)
         users = np.flatnonzero(length >= 2)
-        if not len(users):
-            raise DigerError(
-                f"dataset {dataset.name}: no user has two training events, nothing can be learnt; "
-                "prepare it with more events a user"
-            )
         kept = np.minimum(length[users], max_history + 1)
         return _histories(dataset, dataset.train_end[users] - kept, kept, device)
+
+    @staticmethod
+    def of_prefixes(dataset: Dataset, max_history: int, device: torch.device) -> Histories:
+        """One example for each training event but a user's first: its history, and it at the end.
+
+        For models that learn one target at a time; a batch then counts targets.
+
+        Raises:
+            DigerError: no user has two training events.
+        """
+        length = _training_lengths(dataset)
+        first = np.repeat(dataset.offsets[:-1], length)
+        target = np.flatnonzero(dataset.training_mask())
+        first, target = first[target > first], target[target > first]
+        kept = np.minimum(target - first, max_history) + 1
+        return _histories(dataset, target + 1 - kept, kept, device)
 
     @staticmethod
     def before(
@@ -73,6 +84,17 @@ class Histories:
         user = np.searchsorted(dataset.offsets, targets, side="right") - 1
         kept = np.minimum(targets - dataset.offsets[user], max_history)
         return _histories(dataset, targets - kept, kept, device)
+
+
+def _training_lengths(dataset: Dataset) -> np.ndarray:
+    """Training events (users,) of each user; a DigerError where no one has two."""
+    length = dataset.train_end - dataset.offsets[:-1]
+    if not (length >= 2).any():
+        raise DigerError(
+            f"dataset {dataset.name}: no user has two training events, nothing can be learnt; "
+            "prepare it with more events a user"
+        )
+    return length
 
 
 def _histories(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diger.bundle import schema
 from diger.bundle.card import model_card
+from diger.bundle.picture import codes_svg
 from diger.bundle.writer import BundleWriter
 from diger.config import Recipe
 from diger.data.dataset import Dataset
@@ -38,6 +39,7 @@ class RunRecord:
     device: torch.device
     content: Content | None
     sids: Sids | None
+    start: Sids | None
     model: nn.Module | None
     fitted: FitResult | None
     ranks: list[SplitRanks]
@@ -53,6 +55,7 @@ def write_bundle(record: RunRecord, out: Path, *, force: bool = False) -> None:
     ranked = (*record.ranks, *record.other_decodings)
     metrics = {"results": [result(ranks, record.dataset) for ranks in ranked]}
     items = _items(record)
+    codes = None
     with BundleWriter(out, force=force) as writer:
         writer.json(schema.CONFIG, config)
         writer.json(schema.METRICS, metrics)
@@ -62,15 +65,18 @@ def write_bundle(record: RunRecord, out: Path, *, force: bool = False) -> None:
         if record.fitted is not None:
             writer.frame(schema.HISTORY, record.fitted.history)
         if record.sids is not None:
-            writer.frame(schema.CODES, _codes(record.sids, record.recipe))
-            writer.frame(schema.LEVELS, _levels(record.sids, record.recipe))
+            levels = _levels(record)
+            codes = _codes(levels)
+            writer.frame(schema.CODES, codes)
+            writer.text(schema.PICTURE, codes_svg(codes, config))
+            writer.frame(schema.LEVELS, pd.DataFrame([_without_counts(r) for r in levels]))
         examples = _examples(record)
         if examples is not None:
             writer.frame(schema.EXAMPLES, examples)
         writer.tensors(schema.MODEL, _weights(record))
         if record.content is not None:
             writer.tensors(schema.CONTENT, *_content(record.content, record.half))
-        writer.text(schema.CARD, model_card(config, metrics, items))
+        writer.text(schema.CARD, model_card(config, metrics, items, codes=codes))
 
 
 def result(ranks: SplitRanks, dataset: Dataset) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
             "events": info.n_events,
             "split": info.split,
         },
-        "arm": {"method": recipe.method, "decay": "none", "noise": "none"},
+        "arm": recipe.arm,
         "backbone": recipe.backbone.kind,
         "recipe": recipe.model_dump(mode="json"),
         "tokenizer": tokenizer,
@@ -142,6 +148,10 @@ def _items(record: RunRecord) -> pd.DataFrame:
         for level in range(record.sids.codes.shape[1]):
             items[f"code_{level + 1}"] = record.sids.codes[:, level].astype(np.int32)
         items["suffix"] = record.sids.suffix.astype(np.int32)
+        if record.recipe.joint is not None and record.start is not None:
+            for level in range(record.start.codes.shape[1]):
+                items[f"start_code_{level + 1}"] = record.start.codes[:, level].astype(np.int32)
+            items["start_suffix"] = record.start.suffix.astype(np.int32)
     items["training_popularity"] = dataset.training_popularity()
     if dataset.info.text_may_be_published:
         for column in schema.TEXT_COLUMNS:
@@ -155,26 +165,33 @@ def _topk(record: RunRecord) -> pd.DataFrame:
     return pd.DataFrame({"user": test.frame["user"].to_numpy(), **columns})
 
 
-def _codes(sids: Sids, recipe: Recipe) -> pd.DataFrame:
-    size = recipe.tokenizer.codebook_size
+def _levels(record: RunRecord) -> list[dict[str, Any]]:
+    """One record an epoch and level, with the count of items on each code; epoch 0 is the start."""
+    assert record.start is not None
+    codes, size = record.start.codes, record.recipe.tokenizer.codebook_size
+    start = []
+    for level in sid_stats(codes, size).levels:
+        counts = np.bincount(codes[:, level.level], minlength=size).tolist()
+        start.append({**asdict(level), "epoch": 0, "level": level.level + 1, "counts": counts})
+    return start + (record.fitted.records if record.fitted else [])
+
+
+def _codes(levels: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.concat(
         pd.DataFrame(
             {
-                "epoch": 0,
-                "level": level + 1,
-                "code": np.arange(size),
-                "items": np.bincount(sids.codes[:, level], minlength=size),
+                "epoch": record["epoch"],
+                "level": record["level"],
+                "code": np.arange(len(record["counts"])),
+                "items": np.asarray(record["counts"], np.int64),
             }
         )
-        for level in range(sids.codes.shape[1])
+        for record in levels
     )
 
 
-def _levels(sids: Sids, recipe: Recipe) -> pd.DataFrame:
-    stats = sid_stats(sids.codes, recipe.tokenizer.codebook_size)
-    return pd.DataFrame(
-        [{"epoch": 0, **asdict(level), "level": level.level + 1} for level in stats.levels]
-    )
+def _without_counts(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "counts"}
 
 
 def _examples(record: RunRecord) -> pd.DataFrame | None:

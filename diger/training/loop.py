@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,9 +32,9 @@ from diger.data.dataset import Dataset
 from diger.errors import DigerError, Stopped
 from diger.evaluation.metrics import summary
 from diger.evaluation.ranking import rank_split
-from diger.training.batches import Histories, training_order
+from diger.training.batches import training_order
 from diger.training.state import Progress, load_state, save_state
-from diger.training.task import Task
+from diger.training.task import Task, count_targets, training_histories
 
 SAVE_EVERY_SECONDS = 60.0
 FINAL_RATE = 0.02  # of the peak learning rate, where the cosine ends
@@ -52,12 +53,14 @@ class FitResult:
         best_epoch: the epoch whose weights are in the module.
         seconds: training and validation, over all sittings.
         peak_memory_bytes: of the process (resident set) on a CPU, of the allocator on a GPU.
+        records: of the codebooks, one an epoch and level; empty without joint training.
     """
 
     history: pd.DataFrame
     best_epoch: int
     seconds: float
     peak_memory_bytes: int
+    records: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -121,18 +124,18 @@ def fit(
         DigerError: nothing to train or validate on, a loss that is not finite, a foreign state.
         Interrupted: Ctrl-C; the state is saved and the same call goes on from it.
     """
-    histories = Histories.of_training(dataset, training.max_history, device)
+    histories = training_histories(task, dataset, training.max_history, device)
     lengths = histories.length.cpu().numpy()
     updates = training.epochs * math.ceil(len(lengths) / training.batch_size)
     module = task.module
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    averaged, norm_groups = task.averaged(), task.norm_groups()
     optimizer = torch.optim.AdamW(
         task.parameter_groups(training.learning_rate, training.weight_decay),
         betas=(0.9, 0.99),
         fused=True,
     )
     peaks = [group["lr"] for group in optimizer.param_groups]
-    average = [p.detach().clone() for p in parameters] if training.ema else None
+    average = [p.detach().clone() for p in averaged] if training.ema else None
     judges = _sample(dataset.validation_at, training.validation_users)
     torch.manual_seed(seed)
     state_path, best_path = folder / "state.safetensors", folder / "best.safetensors"
@@ -140,6 +143,7 @@ def fit(
     resumed = state_path.exists()
     if resumed:
         progress = load_state(state_path, module, optimizer, average, identity)
+        task.restored(progress.records)
     save = lambda: save_state(state_path, module, optimizer, average, progress, identity)  # noqa: E731
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -158,6 +162,7 @@ def fit(
                 scale = learning_rate_at(progress.update, updates, training.warmup)
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * scale
+                task.begin_update(progress.update, updates)
                 batch = histories.batch(torch.as_tensor(rows, device=device))
                 with autocast:
                     loss, parts = task.loss(batch)
@@ -169,44 +174,57 @@ def fit(
                     )
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
-                norm = nn.utils.clip_grad_norm_(parameters, training.clip)
-                if not math.isfinite(norm.item()):
+                norms = {
+                    name: nn.utils.clip_grad_norm_(group, training.clip).item()
+                    for name, group in norm_groups.items()
+                }
+                bad = next((n for n in norms.values() if not math.isfinite(n)), None)
+                if bad is not None:
                     raise DigerError(
-                        f"the gradient became {norm.item()} in epoch {epoch}, update "
+                        f"the gradient became {bad} in epoch {epoch}, update "
                         f"{progress.update}; lower training.learning_rate, or use "
                         'precision = "fp32"'
                     )
                 optimizer.step()
                 progress.update += 1
                 progress.batch += 1
+                task.end_update(progress.update)
                 if average is not None:
                     # Early on the average would mostly remember the initial weights.
                     decay = min(training.ema, (1 + progress.update) / (10 + progress.update))
-                    torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - decay)
-                targets = int(batch.lengths.sum()) - len(rows)
-                _add(progress.sums, {"loss": value, "gradient_norm": norm.item(), **parts}, targets)
+                    torch._foreach_lerp_(average, [p.detach() for p in averaged], 1 - decay)
+                targets = count_targets(task, batch.lengths)
+                _add(progress.sums, {"loss": value, **norms, **parts}, targets)
                 on_event(EpochEvent(epoch, training.epochs, progress.batch, len(order)))
                 now = time.perf_counter()
                 if stop() or now - saved > SAVE_EVERY_SECONDS:
                     progress.seconds += now - tick
-                    progress.sums["seconds"] = progress.sums.get("seconds", 0.0) + now - tick
+                    _add(progress.sums, {"seconds": now - tick}, 1)
                     tick = saved = now
                     save()
                     if stop():
                         raise Interrupted(_stopped(folder, epoch))
             spent = time.perf_counter() - tick
-            weight = max(progress.sums.pop("weight", 1.0), 1.0)
-            seconds = progress.sums.pop("seconds", 0.0) + spent
+            seconds = progress.sums.pop("seconds", [0.0, 0.0])[0] + spent
             row: dict[str, float] = {"epoch": epoch, "updates": progress.update}
-            row |= {name: value_sum / weight for name, value_sum in progress.sums.items()}
+            row |= {name: total / weight for name, (total, weight) in progress.sums.items()}
             # Worked out, for a run that stopped after an epoch's last batch has not set it.
             rate = peaks[0] * learning_rate_at(progress.update - 1, updates, training.warmup)
             row |= {"learning_rate": rate, "seconds": seconds}
+            share = rate / peaks[0]
+            row |= {
+                f"{group['name']}_learning_rate": peak * share
+                for group, peak in zip(optimizer.param_groups, peaks, strict=True)
+                if "name" in group
+            }
+            columns, records = task.end_epoch()
+            row |= columns
+            progress.records += records
             last = epoch == training.epochs
             tick = time.perf_counter()
             if epoch % training.validate_every == 0 or last:
                 module.eval()
-                with _weights(parameters, average):
+                with _weights(averaged, average):
                     ranks = rank_split(
                         task.ranker(),
                         dataset,
@@ -242,9 +260,14 @@ def fit(
             if stop() and not finished():
                 raise Interrupted(_stopped(folder, epoch))
     module.load_state_dict(load_file(best_path, device=str(device)))
+    task.restored(progress.records)
     module.eval()
     return FitResult(
-        pd.DataFrame(progress.history), progress.best_epoch, progress.seconds, peak_memory(device)
+        pd.DataFrame(progress.history),
+        progress.best_epoch,
+        progress.seconds,
+        peak_memory(device),
+        progress.records,
     )
 
 
@@ -264,10 +287,11 @@ def _sample(at: np.ndarray, size: int) -> np.ndarray | None:
     return np.sort(np.random.default_rng(0).permutation(users)[:size])
 
 
-def _add(sums: dict[str, float], values: dict[str, float], weight: int) -> None:
+def _add(sums: dict[str, list[float]], values: dict[str, float], weight: int) -> None:
+    """Add weighted values to running [sum, weight] pairs; not every batch has every value."""
     for key, value in values.items():
-        sums[key] = sums.get(key, 0.0) + value * weight
-    sums["weight"] = sums.get("weight", 0.0) + weight
+        total, so_far = sums.get(key, (0.0, 0.0))
+        sums[key] = [total + value * weight, so_far + weight]
 
 
 def _stopped(folder: Path, epoch: int) -> str:

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from diger.bundle import schema
+from diger.bundle.reader import Bundle
 from diger.bundle.writer import check_target
 from diger.config import PopularityConfig, Recipe
 from diger.data.dataset import Dataset
@@ -30,8 +32,9 @@ from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
 from diger.training.export import RunRecord, write_bundle
+from diger.training.joint import JointTask
 from diger.training.loop import EpochEvent, FitResult, fit, peak_memory
-from diger.training.sids import Content, Sids, load_content, make_sids
+from diger.training.sids import Content, Sids, load_content, make_sids, sids_of_bundle
 from diger.training.task import SasrecTask, StaticTask, Task
 
 
@@ -60,6 +63,8 @@ def train(
     half: bool = False,
     force: bool = False,
     restart: bool = False,
+    sids_from: Path | None = None,
+    start_from: Path | None = None,
     listener: Listener | None = None,
 ) -> Path:
     """Train what `recipe` says on the dataset in `data` and leave a bundle at `out`.
@@ -74,6 +79,9 @@ def train(
             taken, so the figures are those of the weights in the bundle.
         force: replace a bundle that is already there.
         restart: discard an unfinished run at `out` instead of going on with it.
+        sids_from: a bundle whose tokenizer and SIDs to take instead of fitting new ones.
+        start_from: a bundle whose recommender's weights to start from; for weights to mean
+            anything, its SIDs are taken as well.
         listener: who is told.
 
     Raises:
@@ -81,6 +89,7 @@ def train(
         diger.training.loop.Interrupted: Ctrl-C; the same call goes on.
     """
     listener = listener or Listener()
+    sids_from = sids_from or start_from
     out = Path(out)
     if out.name in ("", "..") or out.resolve() == Path.cwd():
         raise DigerError(f"{out} cannot become a bundle; give a new folder with --out")
@@ -97,12 +106,15 @@ def train(
         content, sids = None, None
         if recipe.method not in ("sasrec", "popularity"):
             content = _content(recipe, dataset, data)
-        _claim(folder, identity(recipe, dataset, seed, device, content))
+        own_identity = identity(recipe, dataset, seed, device, content, (sids_from, start_from))
+        _claim(folder, own_identity)
         if recipe.method not in ("sasrec", "popularity"):
             listener.say("assigning semantic IDs")
-            sids = make_sids(
-                recipe, dataset, content, seed=seed, device=device, keep=folder / "sids.safetensors"
-            )
+            if sids_from is None:
+                keep = folder / "sids.safetensors"
+                sids = make_sids(recipe, dataset, content, seed=seed, device=device, keep=keep)
+            else:
+                sids = sids_of_bundle(sids_from, recipe, dataset)
             shared = len(sids.codes) - len(np.unique(sids.group))
             listener.say(f"semantic IDs: {len(sids.codes)} items, {shared} told apart by suffix")
         torch.manual_seed(seed)
@@ -112,8 +124,21 @@ def train(
             n_items=dataset.n_items,
             max_history=recipe.training.max_history,
         )
-        fitted, ranker = _fit(
-            recipe, dataset, sids, model, content, seed, device, folder, half, listener
+        if start_from is not None and model is not None:
+            _start_from(start_from, model, sids)
+        start = sids
+        fitted, ranker, sids = _fit(
+            recipe,
+            dataset,
+            sids,
+            model,
+            content,
+            seed,
+            device,
+            folder,
+            half,
+            listener,
+            own_identity,
         )
         began = time.perf_counter()
         ranks = [
@@ -134,6 +159,7 @@ def train(
             device=device,
             content=content,
             sids=sids,
+            start=start,
             model=model,
             fitted=fitted,
             ranks=ranks,
@@ -168,19 +194,22 @@ def identity(
     seed: int,
     device: torch.device,
     content: Content | None = None,
+    bundles: tuple[Path | None, ...] = (),
 ) -> str:
     """SHA-256 of everything that decides the weights of a run on one machine."""
     file = recipe.tokenizer.file
-    made_of = b"" if content is None else content.vectors.tobytes()
-    if file is not None and Path(file.path).is_file():
-        made_of = Path(file.path).read_bytes()
+    made_of = hashlib.sha256(b"" if content is None else content.vectors.tobytes())
+    for path in (file.path if file else None, recipe.tokenizer.checkpoint):
+        if path is not None and Path(path).is_file():
+            made_of.update(Path(path).read_bytes())
     what = {
         "recipe": recipe.model_dump(mode="json", exclude={"about", "name"}),
         "data": dataset.info.fingerprint,
         "text": dataset.info.text_fingerprint,
+        "bundles": [None if path is None else Bundle.open(path).hash for path in bundles],
         "seed": seed,
         "device": device.type,
-        "made_of": hashlib.sha256(made_of).hexdigest(),
+        "made_of": made_of.hexdigest(),
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
@@ -203,10 +232,11 @@ def _fit(
     folder: Path,
     half: bool,
     listener: Listener,
-) -> tuple[FitResult | None, Ranker]:
+    own_identity: str,
+) -> tuple[FitResult | None, Ranker, Sids | None]:
     if isinstance(recipe.backbone, PopularityConfig) or model is None:
         popularity = torch.from_numpy(dataset.training_popularity()).to(device)
-        return None, PopularityRanker(popularity)
+        return None, PopularityRanker(popularity), None
     model.to(device)
     task: Task
     smoothing = recipe.training.label_smoothing
@@ -214,14 +244,7 @@ def _fit(
         task = SasrecTask(model=model, smoothing=smoothing)
     else:
         assert isinstance(model, Recommender) and sids is not None
-        task = StaticTask(
-            model=model,
-            sids=sids.full.to(device),
-            group=torch.from_numpy(sids.group).to(device),
-            beam=recipe.evaluation.beam,
-            smoothing=smoothing,
-            alignment=recipe.training.alignment,
-        )
+        task = _sid_task(recipe, dataset, sids, model, content, device)
     fitted = fit(
         task,
         dataset,
@@ -230,14 +253,71 @@ def _fit(
         seed=seed,
         device=device,
         folder=folder,
-        identity=identity(recipe, dataset, seed, device, content),
+        identity=own_identity,
         on_event=listener.epoch,
     )
     if half:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.copy_(parameter.half().to(parameter.dtype))
-    return fitted, task.ranker()
+    if isinstance(task, JointTask) and sids is not None:
+        full = task.module.sids.cpu().numpy()
+        sids = replace(sids, codes=full[:, :-1], suffix=full[:, -1])
+    return fitted, task.ranker(), sids
+
+
+def _sid_task(
+    recipe: Recipe,
+    dataset: Dataset,
+    sids: Sids,
+    model: Recommender,
+    content: Content | None,
+    device: torch.device,
+) -> Task:
+    training, beam = recipe.training, recipe.evaluation.beam
+    if recipe.joint is None:
+        return StaticTask(
+            model=model,
+            sids=sids.full.to(device),
+            group=torch.from_numpy(sids.group).to(device),
+            beam=beam,
+            smoothing=training.label_smoothing,
+            alignment=training.alignment,
+        )
+    if sids.tokenizer is None or content is None:
+        raise DigerError(
+            f'method "{recipe.method}" needs a tokenizer to train, and these SIDs have none'
+        )
+    return JointTask(
+        method=recipe.method,
+        config=recipe.joint,
+        model=model,
+        tokenizer=sids.tokenizer.to(device),
+        naming=recipe.tokenizer,
+        sids=sids.full.to(device),
+        content=torch.from_numpy(content.vectors).to(device),
+        popularity=dataset.training_popularity(),
+        beam=beam,
+        smoothing=training.label_smoothing,
+        alignment=training.alignment,
+    )
+
+
+def _start_from(path: Path, model: nn.Module, sids: Sids | None) -> None:
+    """Load the recommender's weights of a bundle into `model`."""
+    bundle = Bundle.open(path).require_complete()
+    weights = {
+        name.removeprefix("recommender."): torch.from_numpy(value.copy()).float()
+        for name, value in bundle.tensors(schema.MODEL).items()
+        if name.startswith("recommender.")
+    }
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise DigerError(
+            f"the recommender in {path} is of another shape than the recipe's; start from a bundle "
+            "with the same backbone, codebook sizes and history length"
+        ) from None
 
 
 def _rank(

@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from diger.bundle import schema
+from diger.bundle.reader import Bundle
 from diger.config import Recipe
 from diger.content.encoder import embed_items
 from diger.content.transform import ContentTransform
@@ -111,6 +113,7 @@ def make_sids(
             seed=seed,
             device=device,
             item_ids=dataset.items["item_id"].tolist(),
+            transform=None if content is None else content.transform,
         )
         codes, seconds = assigned.cpu().numpy(), time.perf_counter() - began
         if content is not None:
@@ -127,6 +130,44 @@ def make_sids(
         tokenizer = None
     sizes = (*(config.codebook_size,) * codes.shape[1], config.suffix_size)
     return Sids(tokenizer, codes, suffix, sizes, seconds)
+
+
+def sids_of_bundle(path: Path, recipe: Recipe, dataset: Dataset) -> Sids:
+    """The SIDs of a complete bundle, and the tokenizer that made them.
+
+    Raises:
+        DigerError: no SIDs there, another catalogue, or a tokenizer of another shape.
+    """
+    bundle = Bundle.open(path).require_complete()
+    items = bundle.items
+    columns = [] if items is None else schema.numbered_columns(items, "code_")
+    if items is None or not columns:
+        raise DigerError(f"{path} has no SIDs to take; give a bundle of a SID method")
+    if items["item_id"].tolist() != dataset.items["item_id"].astype(str).tolist():
+        raise DigerError(f"{path} has another catalogue than dataset {dataset.name}")
+    config = recipe.tokenizer
+    codes = np.ascontiguousarray(items[columns].to_numpy(np.int64))
+    if codes.shape[1] != config.levels or codes.max() >= config.codebook_size:
+        raise DigerError(f"the SIDs of {path} do not fit the recipe's levels and codebook_size")
+    state = {
+        name.removeprefix("tokenizer."): torch.from_numpy(value.copy())
+        for name, value in bundle.tensors(schema.MODEL).items()
+        if name.startswith("tokenizer.")
+    }
+    tokenizer = None
+    if state:
+        dim = config.width if config.kind == "residual-kmeans" else _input_width(bundle)
+        tokenizer = make_tokenizer(config, dim=dim)
+        try:
+            tokenizer.load_state_dict(state)
+        except RuntimeError:
+            raise DigerError(f"the tokenizer of {path} is not the one in the recipe") from None
+    sizes = (*(config.codebook_size,) * codes.shape[1], config.suffix_size)
+    return Sids(tokenizer, codes, items["suffix"].to_numpy(np.int64), sizes, 0.0)
+
+
+def _input_width(bundle: Bundle) -> int:
+    return int(bundle.tensors(schema.CONTENT)["vectors"].shape[1])
 
 
 def _write(path: Path, codes: np.ndarray, tokenizer: Tokenizer, seconds: float) -> None:

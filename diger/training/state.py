@@ -31,8 +31,9 @@ class Progress:
         best_epoch: the epoch it belongs to, 0 for none.
         since_best: validations since then.
         seconds: spent training, over all sittings.
-        sums: running sums of the current epoch's logged values, and their weight.
+        sums: running [sum, weight] of each of the current epoch's logged values.
         history: one dict an epoch.
+        records: of the codebooks, one dict an epoch and level; empty without joint training.
     """
 
     epoch: int = 0
@@ -42,8 +43,9 @@ class Progress:
     best_epoch: int = 0
     since_best: int = 0
     seconds: float = 0.0
-    sums: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, list[float]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save_state(

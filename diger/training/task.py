@@ -10,11 +10,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from diger.data.dataset import Dataset
 from diger.decoding.trie import Trie
 from diger.evaluation.rankers import SasrecRanker, SidRanker
 from diger.evaluation.ranking import Ranker
-from diger.recommender.base import Batch, CodeView, Recommender
+from diger.recommender.base import Batch, CodeView, Losses, Recommender
 from diger.recommender.sasrec import Sasrec
+from diger.training.batches import Histories
 
 
 class Task(Protocol):
@@ -24,6 +26,10 @@ class Task(Protocol):
     def module(self) -> nn.Module:
         """All that is trained."""
 
+    @property
+    def prefix_examples(self) -> bool:
+        """Whether an example has one target, its last event (see `Recommender`)."""
+
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Groups for AdamW; each `lr` is the peak that the schedule scales."""
 
@@ -32,6 +38,68 @@ class Task(Protocol):
 
     def ranker(self) -> Ranker:
         """How validation ranks, with the module as it is now."""
+
+    def norm_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters whose gradients are clipped together, by the name of their norm's column."""
+
+    def averaged(self) -> list[nn.Parameter]:
+        """Parameters of which a running average is evaluated and kept."""
+
+    def begin_update(self, update: int, updates: int) -> None:
+        """Told before each update: how many were done, of how many."""
+
+    def end_update(self, update: int) -> None:
+        """Told after each update: how many were done."""
+
+    def end_epoch(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Before an epoch's validation: columns for the history, and records of the codebooks."""
+
+    def restored(self, records: list[dict[str, Any]]) -> None:
+        """Told after the module's state was loaded, with the records of the epochs so far."""
+
+
+class PlainTask:
+    """What tasks without a second component answer: one optimisation, nothing to watch."""
+
+    module: nn.Module
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        """One learning rate for everything."""
+        return decayed_groups(self.module, learning_rate, weight_decay)
+
+    def norm_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters together."""
+        return {"gradient_norm": list(self.module.parameters())}
+
+    def averaged(self) -> list[nn.Parameter]:
+        """All parameters."""
+        return list(self.module.parameters())
+
+    def begin_update(self, update: int, updates: int) -> None:
+        """Nothing to do."""
+
+    def end_update(self, update: int) -> None:
+        """Nothing to do."""
+
+    def end_epoch(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Nothing to report."""
+        return {}, []
+
+    def restored(self, records: list[dict[str, Any]]) -> None:
+        """Nothing to do."""
+
+
+def training_histories(
+    task: Task, dataset: Dataset, max_history: int, device: torch.device
+) -> Histories:
+    """What `task` learns from: whole histories, or where it asks for them one example a target."""
+    make = Histories.of_prefixes if task.prefix_examples else Histories.of_training
+    return make(dataset, max_history, device)
+
+
+def count_targets(task: Task, lengths: Tensor) -> int:
+    """Targets in training histories of `lengths` (B,)."""
+    return len(lengths) if task.prefix_examples else int(lengths.sum()) - len(lengths)
 
 
 def decayed_groups(
@@ -46,7 +114,18 @@ def decayed_groups(
     ]
 
 
-class StaticTask:
+def recommendation_loss(losses: Losses, alignment: float) -> tuple[Tensor, dict[str, float]]:
+    """Mean cross-entropy per code position, plus the alignment loss in its share; and the parts."""
+    parts = {f"loss_{i + 1}": value for i, value in enumerate(losses.codes.detach().tolist())}
+    total = losses.codes.mean()
+    parts["loss_codes"] = total.item()
+    if losses.alignment is not None and alignment:
+        total = total + alignment * losses.alignment / len(losses.codes)
+        parts["loss_alignment"] = losses.alignment.item()
+    return total, parts
+
+
+class StaticTask(PlainTask):
     """A SID recommender on frozen SIDs: two-stage training, method `static`."""
 
     def __init__(
@@ -60,6 +139,7 @@ class StaticTask:
         alignment: float = 0.0,
     ) -> None:
         self.module = model
+        self.prefix_examples = model.prefix_examples
         self.alignment = alignment
         self.sids = sids
         self.trie = Trie.build(sids).to(sids.device)
@@ -69,39 +149,27 @@ class StaticTask:
         self.smoothing = smoothing
         self.model = model
 
-    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """One learning rate for everything."""
-        return decayed_groups(self.module, learning_rate, weight_decay)
-
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Mean cross-entropy per code position, plus the alignment loss in its share."""
         unique, index = torch.unique(batch.items, return_inverse=True)
         view = CodeView(self.sids[unique])
-        codes, alignment = self.model.loss(view, index, batch.lengths, self.smoothing)
-        parts = {f"loss_{i + 1}": value for i, value in enumerate(codes.detach().tolist())}
-        total = codes.mean()
-        parts["loss_codes"] = total.item()
-        if alignment is not None and self.alignment:
-            total = total + self.alignment * alignment / len(codes)
-            parts["loss_alignment"] = alignment.item()
-        return total, parts
+        losses = self.model.loss(view, index, batch.lengths, self.smoothing)
+        return recommendation_loss(losses, self.alignment)
 
     def ranker(self) -> Ranker:
         """Constrained beam search."""
         return SidRanker(self.model, self.sids, self.trie, "beam", self.beam, self.group)
 
 
-class SasrecTask:
+class SasrecTask(PlainTask):
     """SASRec with full cross-entropy."""
+
+    prefix_examples = False
 
     def __init__(self, *, model: Sasrec, smoothing: float = 0.0) -> None:
         self.module = model
         self.model = model
         self.smoothing = smoothing
-
-    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """One learning rate for everything."""
-        return decayed_groups(self.module, learning_rate, weight_decay)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Mean cross-entropy an event."""

@@ -1,0 +1,1 @@
+"""Figures and tables as pure functions of a data frame, and the colours they share. No torch."""

@@ -1,0 +1,116 @@
+"""Curves over epochs: seeds as thin lines, their mean with its range as a band, labels at the end.
+
+The selected epoch of every run is a mark on its line.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from diger.charts.labels import end_labels
+from diger.charts.theme import layered, method_scales, tips
+
+HEIGHT = 300
+_LABELS = 0.26  # share of the width kept for the labels at the right
+
+
+def curve(
+    lines: pd.DataFrame,
+    bands: pd.DataFrame,
+    value: str,
+    title: str,
+    *,
+    selected: pd.DataFrame | None = None,
+    number: str = "~g",
+    zero: bool = False,
+    height: int = HEIGHT,
+) -> alt.LayerChart:
+    """One value over epochs, a colour an arm.
+
+    Args:
+        lines: `arm, method, seed, epoch` and `value`, one row a run and epoch.
+        bands: from `diger.statistics.curves.bands` of the same value.
+        value: the column.
+        title: what is on the y axis, with its unit.
+        selected: `arm, seed, epoch`, the epoch that was kept of each run.
+        number: d3 format of the values.
+        zero: whether the y axis starts at 0.
+        height: in pixels.
+    """
+    known = lines.dropna(subset=[value])
+    arms = list(known[["arm", "method"]].drop_duplicates().itertuples(index=False, name=None))
+    scales = method_scales(arms)
+    first, last = int(known["epoch"].min()), int(known["epoch"].max())
+    end = last + max(1, last - first) * _LABELS / (1 - _LABELS)
+    ticks = [int(t) for t in np.unique(np.linspace(first, last, min(7, last - first + 1)).round())]
+    x = alt.X(
+        "epoch:Q",
+        title="epoch",
+        scale=alt.Scale(domain=[first, end], nice=False),
+        axis=alt.Axis(values=ticks, format="d", grid=False),
+    )
+    low, high = float(known[value].min()), float(known[value].max())
+    room = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
+    domain = (min(0.0, low) if zero else low - room, high + room)
+    y_scale = alt.Scale(domain=list(domain), nice=False)
+    colour = alt.Color("arm:N", scale=scales["color"], legend=None)
+    dash = alt.StrokeDash("arm:N", scale=scales["dash"], legend=None)
+    y = alt.Y(f"{_field(value)}:Q", title=title, scale=y_scale, axis=alt.Axis(format=number))
+    tooltip = tips(arm="", seed="d", epoch="d")
+    tooltip.append(alt.Tooltip(f"{_field(value)}:Q", title=title, format=".4~g"))
+    layers: list[alt.Chart] = []
+    several = bands[bands["seeds"] > 1] if not bands.empty else bands
+    if not several.empty:
+        layers.append(
+            alt.Chart(several)
+            .mark_area(opacity=0.16)
+            .encode(x=x, y=alt.Y("low:Q", title=title, scale=y_scale), y2="high:Q", color=colour)
+        )
+    if not bands.empty:
+        layers.append(
+            alt.Chart(bands)
+            .mark_line(strokeWidth=3)
+            .encode(
+                x=x, y=alt.Y("mean:Q", title=title, scale=y_scale), color=colour, strokeDash=dash
+            )
+        )
+    layers.append(
+        alt.Chart(known)
+        .mark_line(strokeWidth=1, opacity=0.45, point=alt.OverlayMarkDef(size=12, opacity=0.45))
+        .encode(x=x, y=y, color=colour, detail="seed:N", tooltip=tooltip)
+    )
+    chosen = _chosen(known, selected, value)
+    if not chosen.empty:
+        layers.append(
+            alt.Chart(chosen)
+            .mark_point(size=110, filled=False, strokeWidth=2.5)
+            .encode(x=x, y=y, color=colour, shape=_shape(scales), tooltip=tooltip)
+        )
+    layers.append(
+        alt.Chart(end_labels(known, value, domain, height))
+        .mark_text(align="left", baseline="top", dx=8, lineBreak="\n", lineHeight=15)
+        .encode(x=x, y=alt.Y("top:Q", title=title, scale=y_scale), text="words:N", color=colour)
+    )
+    return layered(
+        *layers,
+        height=height,
+    )
+
+
+def _chosen(known: pd.DataFrame, selected: pd.DataFrame | None, value: str) -> pd.DataFrame:
+    if selected is None or selected.empty:
+        return known.iloc[:0]
+    return known.merge(selected[["arm", "seed", "epoch"]], on=["arm", "seed", "epoch"]).dropna(
+        subset=[value]
+    )
+
+
+def _shape(scales: dict[str, alt.Scale]) -> alt.Shape:
+    return alt.Shape("arm:N", scale=scales["shape"], legend=None)
+
+
+def _field(name: str) -> str:
+    """A column name as Vega-Lite reads it: dots, brackets and colons are not paths."""
+    return name.replace("\\", "\\\\").replace(".", "\\.").replace("[", "\\[").replace(":", "\\:")

@@ -1,0 +1,57 @@
+"""A chart as SVG, PNG or a self-contained HTML fragment, without a browser or a network.
+
+`vl-convert-python` carries Vega; it is imported only when something is exported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from diger.charts.theme import LIGHT, Look, specification
+from diger.errors import DigerError
+
+WIDTH = 760
+
+
+def to_svg(chart: alt.Chart | alt.LayerChart, look: Look = LIGHT, width: int = WIDTH) -> str:
+    """The chart as an SVG document on the look's ground.
+
+    Raises:
+        DigerError: `vl-convert-python` is not installed, or the chart cannot be drawn.
+    """
+    return _convert("vegalite_to_svg", _spec(chart, look, width), look)
+
+
+def to_png(
+    chart: alt.Chart | alt.LayerChart, look: Look = LIGHT, width: int = WIDTH, *, scale: float = 2.0
+) -> bytes:
+    """The chart as a PNG, `scale` pixels a unit. Raises as `to_svg`."""
+    return _convert("vegalite_to_png", _spec(chart, look, width), look, scale=scale)
+
+
+def _spec(chart: alt.Chart | alt.LayerChart, look: Look, width: int) -> dict[str, Any]:
+    spec = specification(chart, look)
+    spec["width"] = width
+    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+    spec["background"] = look.ground
+    spec["padding"] = 12
+    return spec
+
+
+def _convert(function: str, spec: dict[str, Any], look: Look, **options: Any) -> Any:
+    try:
+        import vl_convert
+    except ImportError:
+        raise DigerError(
+            "exporting a chart needs vl-convert-python: pip install vl-convert-python"
+        ) from None
+    major_minor = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    try:
+        # No base URL and no allowed ones: a specification cannot make this fetch anything.
+        return getattr(vl_convert, function)(
+            spec, vl_version=major_minor, allowed_base_urls=[], **options
+        )
+    except ValueError as error:
+        raise DigerError(f"the chart cannot be drawn: {str(error).splitlines()[0]}") from None

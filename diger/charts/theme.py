@@ -1,0 +1,195 @@
+"""One Altair theme: quiet grid, readable type, and inks for light, dark and paper.
+
+Method colours come from `diger.charts.palette` and are the same everywhere; only text, grid and
+ground change with the look. A chart is styled once, by `styled`, where it is shown or exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import altair as alt
+
+from diger.charts.palette import method_colour, method_dash, method_shape
+
+FONT = '"Source Sans", "Source Sans 3", "Helvetica Neue", Helvetica, Arial, sans-serif'
+Chart = TypeVar("Chart", alt.Chart, alt.LayerChart)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a chart is dressed.
+
+    Attributes:
+        dark: light ink on a dark ground.
+        scale: size of type and marks; 1 on a desk, more on a projector.
+    """
+
+    dark: bool = False
+    scale: float = 1.0
+
+    @property
+    def ink(self) -> str:
+        """Colour of text that must be read."""
+        return "#E9ECF1" if self.dark else "#1D2330"
+
+    @property
+    def faint(self) -> str:
+        """Colour of text that may be read: axis labels, notes; 4.5:1 on its ground."""
+        return "#AEB6C4" if self.dark else "#545C6B"
+
+    @property
+    def grid(self) -> str:
+        """Colour of grid lines."""
+        return "#2C323E" if self.dark else "#E4E7EC"
+
+    @property
+    def rule(self) -> str:
+        """Colour of axes and the zero line."""
+        return "#7C8596" if self.dark else "#8B93A1"
+
+    @property
+    def ground(self) -> str:
+        """Colour behind everything, where the chart brings its own."""
+        return "#0E1117" if self.dark else "#FFFFFF"
+
+
+_ROLE = "theme:"
+_ROLES = ("ink", "faint", "rule", "grid", "ground")
+LIGHT, DARK = Look(), Look(dark=True)
+
+
+def config(look: Look) -> dict[str, Any]:
+    """Vega-Lite's `config` for a look."""
+    size = 13 * look.scale
+    text = {"font": FONT, "fontSize": size}
+    axis = {
+        "labelColor": look.faint,
+        "labelFont": FONT,
+        "labelFontSize": size,
+        "titleColor": look.faint,
+        "titleFont": FONT,
+        "titleFontSize": size,
+        "titleFontWeight": "normal",
+        "titlePadding": 10 * look.scale,
+        "labelLimit": 260 * look.scale,
+        "domainColor": look.rule,
+        "gridColor": look.grid,
+        "tickColor": look.grid,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6 * look.scale,
+    }
+    return {
+        "background": "transparent",
+        "font": FONT,
+        "view": {"stroke": None, "continuousHeight": 300, "continuousWidth": 560},
+        "axis": axis,
+        "axisY": {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleY": -14}
+        | {"titleX": 0, "titleBaseline": "bottom"},
+        "header": {"labelColor": look.ink, "labelFontSize": size, "title": None},
+        "legend": {
+            "labelColor": look.ink,
+            "labelFont": FONT,
+            "labelFontSize": size,
+            "titleColor": look.faint,
+            "titleFont": FONT,
+            "titleFontSize": size,
+            "titleFontWeight": "normal",
+            "orient": "bottom",
+            "symbolStrokeWidth": 2.5 * look.scale,
+            "labelLimit": 320 * look.scale,
+        },
+        "title": {
+            "anchor": "start",
+            "color": look.ink,
+            "font": FONT,
+            "fontSize": 15 * look.scale,
+            "fontWeight": 600,
+            "offset": 14,
+            "subtitleColor": look.faint,
+            "subtitleFont": FONT,
+            "subtitleFontSize": size,
+        },
+        "text": {**text, "color": look.ink},
+        "rule": {"color": look.rule, "strokeWidth": look.scale},
+        "line": {"strokeWidth": 2.5 * look.scale},
+        "point": {"size": 90 * look.scale**2, "filled": True, "opacity": 1},
+        "tick": {"thickness": 2 * look.scale},
+    }
+
+
+def styled(chart: Chart, look: Look = LIGHT) -> Chart:
+    """A copy of `chart` in a look.
+
+    Marks name theme colours by role (`ink`, `faint`, `rule`, `grid`); here the roles become
+    colours, so that chart functions need not know the look.
+    """
+    return type(chart).from_dict(specification(chart, look), validate=False)
+
+
+def specification(chart: alt.Chart | alt.LayerChart, look: Look = LIGHT) -> dict[str, Any]:
+    """The Vega-Lite specification of `styled(chart, look)`."""
+    spec = chart.to_dict(validate=False)
+    spec["config"] = config(look)
+    return _coloured(spec, look)
+
+
+def layered(*charts: alt.Chart, height: int) -> alt.LayerChart:
+    """The charts on top of each other, `height` pixels tall and as wide as there is room."""
+    layers = alt.layer(*charts)
+    assert isinstance(layers, alt.LayerChart)
+    layers.height = height
+    return layers
+
+
+def tips(**columns: str | tuple[str, str]) -> list[alt.Tooltip]:
+    """Tooltips from `column="d3 format"` or `column=("title", "d3 format")`, "" for plain text."""
+    made = []
+    for column, wanted in columns.items():
+        title, number = wanted if isinstance(wanted, tuple) else (column, wanted)
+        kind = "Q" if number else "N"
+        tip = alt.Tooltip(f"{column}:{kind}", title=title)
+        made.append(tip.format(number) if number else tip)
+    return made
+
+
+def role(name: str) -> str:
+    """A theme colour by role, `ink`, `faint`, `rule`, `grid` or `ground`, filled in by `styled`."""
+    return f"{_ROLE}{name}"
+
+
+def method_scales(arms: Iterable[tuple[str, str]]) -> dict[str, alt.Scale]:
+    """Scales `color`, `shape` and `dash` over arm names, from (arm, method) pairs.
+
+    Arms of one method share its colour and mark; from the second on, their lines are dashed.
+    """
+    methods = dict(arms)
+    names = list(methods)
+    seen: dict[str, int] = {}
+    dashes = []
+    for method in methods.values():
+        place = seen.get(method, 0)
+        seen[method] = place + 1
+        dashes.append(method_dash(method) if place == 0 else [6 - min(place, 4), 2 + place])
+    return {
+        "color": alt.Scale(domain=names, range=[method_colour(m) for m in methods.values()]),
+        "shape": alt.Scale(domain=names, range=[method_shape(m) for m in methods.values()]),
+        "dash": alt.Scale(domain=names, range=dashes),
+    }
+
+
+def _coloured(value: Any, look: Look) -> Any:
+    if isinstance(value, dict):
+        # Data is not the theme's business, and there may be much of it.
+        return {
+            key: entry if key in ("datasets", "values") else _coloured(entry, look)
+            for key, entry in value.items()
+        }
+    if isinstance(value, list):
+        return [_coloured(entry, look) for entry in value]
+    if isinstance(value, str) and value.startswith(_ROLE) and value[len(_ROLE) :] in _ROLES:
+        return getattr(look, value.removeprefix(_ROLE))
+    return value

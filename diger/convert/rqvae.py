@@ -1,0 +1,188 @@
+"""RQ-VAE checkpoints of DIGER's authors, to a safetensors file that a recipe can start from.
+
+The file's SHA-256 is checked before anything in it is looked at; then only weights are read
+(`torch.load(weights_only=True)`, which runs no code; the training arguments beside the weights are
+an `argparse.Namespace`, which is let through as the plain record that it is). Weights keep the
+authors' units: raw text features in, raw text features out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from diger.convert.protocol import readable
+from diger.convert.release import check_file
+from diger.errors import DigerError
+from diger.tokenizer.checkpoint import FORMAT
+
+# best_collision_model.pth of junchenfu/diger-rqvae-{beauty,instruments,yelp}
+KNOWN = {
+    "d4501128dd9b2db3072376f66bbaa42995567b94c88c9befab0c349fa9a242ff": "beauty",
+    "c0e435563e521e18b6b918cdf663485dedb994f6275210a8074de82db02a6b91": "instruments",
+    "c8654acb6297e67dec73eed58cb4e7b464dc5a2dd51006068e36d95d07f56bb6": "yelp",
+}
+_LAYER = re.compile(r"(encoder|decoder)\.mlp_layers\.(\d+)\.(weight|bias)")
+_CODEBOOK = re.compile(r"rq\.vq_layers\.(\d+)\.embedding\.weight")
+# Running statistics of the quantizer, of no use without its training.
+_PASSED_OVER = re.compile(r"rq\.vq_layers\.\d+\.(N_ema|code_usage_ema|auto_sigma_module\..*)")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written: `released` is the dataset it was released for, if the hash is known."""
+
+    sha256: str
+    released: str | None
+    widths: tuple[int, ...]
+    levels: int
+    codebook_size: int
+
+
+def convert_rqvae(
+    path: Path, out: Path, *, sha256: str | None = None, force: bool = False
+) -> Converted:
+    """Write the RQ-VAE of the checkpoint `path` to the safetensors file `out`.
+
+    Args:
+        path: a `.pth` of the authors' RQ-VAE training.
+        out: file to write, whole or not at all.
+        sha256: the hash the file must have; by default that of one of the released checkpoints.
+        force: replace a file at `out`.
+
+    Raises:
+        DigerError: another hash, a file that is more than weights, or another architecture.
+    """
+    if out.exists() and (out.is_dir() or not force):
+        raise DigerError(f"{out} exists already; " + ("add --force" if out.is_file() else "rename"))
+    check_file(path)
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise DigerError(f"--sha256 {sha256[:80]!r} is not a SHA-256: give 64 hexadecimal digits")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("rb") as file:
+        # Hashed and read through one open file, so that nobody can swap it in between.
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _check_hash(path, digest, sha256)
+        file.seek(0)
+        state = _state(_load(file, path, out.parent), path)
+    tensors, converted = _tensors(state, path, digest)
+    metadata = {
+        "format": FORMAT,
+        "source": path.name,
+        "sha256": digest,
+        "released_for": converted.released or "",
+    }
+    temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata)
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return converted
+
+
+def _check_hash(path: Path, digest: str, expected: str | None) -> None:
+    if expected is None and digest not in KNOWN:
+        names = ", ".join(KNOWN.values())
+        raise DigerError(
+            f"{path} has the SHA-256 {digest}, which is none of the released checkpoints' "
+            f"({names}); download it again, or give the hash it should have with --sha256"
+        )
+    if expected is not None and digest != expected.lower():
+        raise DigerError(
+            f"{path} has the SHA-256 {digest}, not {expected.lower()}; nothing in it was read: "
+            "download it again"
+        )
+
+
+def _load(file: Any, path: Path, beside: Path) -> Any:
+    try:
+        with (
+            readable(file, beside) as stream,
+            torch.serialization.safe_globals([argparse.Namespace]),
+        ):
+            return torch.load(stream, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        # torch's advice is to run the file after all; only what stood in the way is passed on.
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it wants to run {found[1]}" if found else str(error).splitlines()[0][:200]
+        raise DigerError(f"{path} holds more than weights and was not read ({what})") from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DigerError(f"{path} is not a checkpoint of torch ({reason})") from None
+
+
+def _state(checkpoint: Any, path: Path) -> dict[str, Tensor]:
+    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise DigerError(f"{path} has no state_dict of tensors")
+    return state
+
+
+def _tensors(
+    state: dict[str, Tensor], path: Path, digest: str
+) -> tuple[dict[str, Tensor], Converted]:
+    """The weights under this project's names (`diger.tokenizer.rqvae.RQVAE`), checked."""
+    layers: dict[str, dict[int, dict[str, Tensor]]] = {"encoder": {}, "decoder": {}}
+    codebooks: dict[int, Tensor] = {}
+    for key, tensor in state.items():
+        if layer := _LAYER.fullmatch(key):
+            layers[layer[1]].setdefault(int(layer[2]), {})[layer[3]] = tensor
+        elif codebook := _CODEBOOK.fullmatch(key):
+            codebooks[int(codebook[1])] = tensor
+        elif not _PASSED_OVER.fullmatch(key):
+            raise DigerError(f"{path} holds {key}, which an RQ-VAE of this kind does not have")
+    tensors: dict[str, Tensor] = {}
+    widths: dict[str, list[int]] = {}
+    for part, found in layers.items():
+        widths[part] = _widths(part, found, path)
+        for place, number in enumerate(sorted(found)):
+            # Linear layers with a ReLU between them: 0, 2, 4, ...
+            tensors |= {f"{part}.{2 * place}.{kind}": t for kind, t in found[number].items()}
+    shapes = {tuple(t.shape) for t in codebooks.values()}
+    if sorted(codebooks) != list(range(len(codebooks))) or len(shapes) != 1:
+        raise DigerError(f"{path}: expected codebooks of one shape, found {sorted(shapes)}")
+    size, width = shapes.pop()
+    if widths["encoder"][-1] != width or widths["decoder"] != widths["encoder"][::-1]:
+        raise DigerError(
+            f"{path}: encoder {widths['encoder']}, codewords of {width} and decoder "
+            f"{widths['decoder']} do not fit together"
+        )
+    tensors["codebooks"] = torch.stack([codebooks[level] for level in sorted(codebooks)])
+    tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    broken = next((name for name, t in tensors.items() if not t.isfinite().all()), None)
+    if broken:
+        raise DigerError(f"{path}: {broken} has NaN or infinity in it")
+    return tensors, Converted(
+        digest, KNOWN.get(digest), tuple(widths["encoder"]), len(codebooks), size
+    )
+
+
+def _widths(part: str, layers: dict[int, dict[str, Tensor]], path: Path) -> list[int]:
+    """Widths from in to out; a DigerError where the layers are no chain of linear layers."""
+    widths: list[int] = []
+    for number in sorted(layers):
+        weight, bias = layers[number].get("weight"), layers[number].get("bias")
+        if (
+            weight is None
+            or bias is None
+            or weight.ndim != 2
+            or bias.shape != weight.shape[:1]
+            or (widths and widths[-1] != weight.shape[1])
+        ):
+            raise DigerError(f"{path}: {part}.mlp_layers.{number} is not a linear layer that fits")
+        widths = widths or [weight.shape[1]]
+        widths.append(weight.shape[0])
+    if not widths:
+        raise DigerError(f"{path} has no {part}")
+    return widths

@@ -1,0 +1,1 @@
+"""What joint training does to the SIDs, measured while it happens."""

@@ -1,0 +1,93 @@
+"""A catalogue file: item text that a bundle may not carry, kept beside it on one's own machine.
+
+`items.parquet` of a dataset folder is one; so is the simple format's `items.jsonl`, gzipped or
+not. It is joined by `item_id`: rows the bundle does not know are passed over, and items that the
+file does not have simply stay without text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diger.bundle.schema import TEXT_COLUMNS
+from diger.bundle.text import printable
+from diger.data.readers.objects import objects
+from diger.errors import DigerError
+
+SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
+
+
+def load_catalogue(path: str | Path) -> pd.DataFrame:
+    """`item_id` and the text columns that the file has.
+
+    Raises:
+        DigerError: no such file, a format that is not read, or no `item_id` in it.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES):
+        raise DigerError(
+            f"{path}: a catalogue file is items.parquet of a dataset folder, or .jsonl[.gz]"
+        )
+    if not path.is_file():
+        raise DigerError(f"{path}: there is no such catalogue file")
+    if path.suffix == ".parquet":
+        try:
+            table = pq.read_table(path).to_pandas(ignore_metadata=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DigerError(
+                f"{path}: not readable parquet ({printable(error, 80)}); prepare the dataset again"
+            ) from None
+    else:
+        wanted = ("item_id", *TEXT_COLUMNS)
+        table = pd.DataFrame(
+            [{key: record.get(key) for key in wanted} for _, record in objects(path)]
+        )
+    if "item_id" not in table or table["item_id"].isna().any():
+        raise DigerError(f"{path}: every item needs an item_id")
+    columns = [c for c in TEXT_COLUMNS if c in table]
+    found = pd.DataFrame({"item_id": table["item_id"].astype(str)})
+    for column in columns:
+        clean = _names if column == "categories" else _text
+        found[column] = pd.Series([clean(value) for value in table[column]], dtype=object)
+    return found.drop_duplicates("item_id", ignore_index=True)
+
+
+def with_text(items: pd.DataFrame, catalogue: pd.DataFrame | None, source: str) -> pd.DataFrame:
+    """A bundle's items with the catalogue's text columns laid over their own.
+
+    Raises:
+        DigerError: the catalogue (named `source`) knows none of the items.
+    """
+    if catalogue is None:
+        return items
+    known = catalogue.set_index("item_id").reindex(items["item_id"])
+    if not catalogue["item_id"].isin(items["item_id"]).any():
+        raise DigerError(
+            f"{source} has none of the bundle's items; give the catalogue of the same dataset"
+        )
+    items = items.copy()
+    for column in (c for c in TEXT_COLUMNS if c in known):
+        own = items[column].tolist() if column in items else [None] * len(items)
+        values = [n if _is_known(n) else o for n, o in zip(known[column], own, strict=True)]
+        items[column] = pd.Series(values, dtype=object, index=items.index)
+    return items
+
+
+def _is_known(value: Any) -> bool:
+    return isinstance(value, str | list)
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _names(value: Any) -> list[str]:
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        return []
+    return [name.strip() for name in value if isinstance(name, str) and name.strip()]

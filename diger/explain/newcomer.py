@@ -1,0 +1,156 @@
+"""A new item: its codes from its text, its place in the trie, and its chance to be recommended.
+
+Nothing loaded is changed: the trie is built anew with one more item, and the network is copied
+shallowly (its weights are shared) before it is told of the larger catalogue.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diger.bundle import schema
+from diger.content.models import TextEncoder, load_text_encoder
+from diger.decoding.beam import constrained_beam_search
+from diger.decoding.exact import item_log_probabilities
+from diger.decoding.trie import Trie
+from diger.errors import DigerError
+from diger.recommender.base import Recommender, encode_items
+
+if TYPE_CHECKING:
+    from diger.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What is recommended once the new item is in the catalogue.
+
+    Attributes:
+        rows: item rows, best first; the new item is row `n_items`.
+        scores: their log-probabilities in nats.
+        rank: the new item's exact rank among all candidates, from 1.
+        log_p: its log-probability.
+        candidates: how many items were ranked.
+    """
+
+    rows: list[int]
+    scores: list[float]
+    rank: int
+    log_p: float
+    candidates: int
+
+
+def content_vector(model: Model, text: str) -> np.ndarray:
+    """The vector float32 (width,) of a new item as the bundle's tokenizer sees it.
+
+    Raises:
+        DigerError: empty text, no tokenizer in the bundle, vectors of the user's own, or the text
+            encoder is not installed.
+    """
+    if not text.strip():
+        raise DigerError("a new item needs a title or a description")
+    if "tokenizer.codebooks" not in model.bundle.tensors(schema.MODEL):
+        raise DigerError(
+            f"{model.bundle.name} has no tokenizer (SIDs read from a file), so it cannot name new "
+            "items"
+        )
+    made = model.bundle.tensor_metadata(schema.CONTENT)
+    encoder = _encoder(f"{made['encoder']}@{made['revision']}", int(made["max_tokens"] or 64))
+    return model.transform.transform(encoder.encode([text]))[0]
+
+
+def place(model: Model, vector: np.ndarray) -> tuple[int, ...]:
+    """The SID of a new item with content vector (width,), its suffix the first that is free.
+
+    Raises:
+        DigerError: a model without SIDs, or no suffix left beside items with the same codes.
+    """
+    codes = model.tokenizer.assign(torch.from_numpy(vector[None]))[0].tolist()
+    sids = _sids(model)
+    same = (sids[:, :-1] == torch.tensor(codes, device=sids.device)).all(dim=1)
+    taken = set(sids[same, -1].tolist())
+    suffix = next(number for number in range(len(taken) + 1) if number not in taken)
+    room = _network(model).sizes[-1]
+    if suffix >= room:
+        raise DigerError(
+            f"{len(taken)} items already have the codes {'-'.join(map(str, codes))} and the suffix "
+            f"has room for {room}; change the text"
+        )
+    return (*codes, suffix)
+
+
+@torch.inference_mode()
+def rank_with(
+    model: Model,
+    sid: Sequence[int],
+    history: Sequence[int],
+    *,
+    k: int,
+    width: int,
+    among: Sequence[int] | None = None,
+) -> Ranking:
+    """Recommendations after `history` (item rows) with a new item of `sid` in the catalogue.
+
+    Args:
+        model: a model with SIDs.
+        sid: the new item's, as from `place`.
+        history: not empty; the latest events the model was trained for are used.
+        k: how many to return.
+        width: beams.
+        among: rows that compete with the new item, all by default: the items without training
+            events for a cold start.
+
+    Raises:
+        DigerError: an empty history.
+    """
+    if not history:
+        raise DigerError("the history is empty; add at least one item")
+    sids = _sids(model)
+    new = len(sids)
+    table = torch.cat([sids, torch.tensor([list(sid)], device=sids.device)])
+    everything = Trie.build(table).to(sids.device)
+    network = copy.copy(_network(model))
+    network.know_catalogue(everything)
+    trie = everything
+    if among is not None:
+        trie = Trie.build(table, np.array([*among, new], dtype=np.int64)).to(sids.device)
+    shown = list(history)[-model.recipe.training.max_history :]
+    items = torch.tensor([shown], device=sids.device)
+    lengths = torch.tensor([len(shown)], device=sids.device)
+    memory = encode_items(network, sids, items, lengths)
+    found = constrained_beam_search(network, memory, 1, trie, max(width, k))
+    real = found.items[0] >= 0
+    exact = item_log_probabilities(network, memory, 1, trie, new + 1)[0]
+    log_p = float(exact[new])
+    return Ranking(
+        rows=found.items[0][real][:k].tolist(),
+        scores=found.scores[0][real][:k].tolist(),
+        rank=1 + int((exact > exact[new]).sum()),
+        log_p=log_p,
+        candidates=trie.n_items,
+    )
+
+
+@lru_cache(maxsize=2)
+def _encoder(name: str, max_tokens: int) -> TextEncoder:
+    return load_text_encoder(name, max_tokens=max_tokens, device="cpu")
+
+
+def _sids(model: Model) -> Tensor:
+    if model.sids is None:
+        raise DigerError(f"{model.bundle.name} is a {model.method} model: it has no semantic IDs")
+    return model.sids
+
+
+def _network(model: Model) -> Recommender:
+    network = model.network
+    if not isinstance(network, Recommender):
+        raise DigerError(f"{model.bundle.name} is a {model.method} model: it has no semantic IDs")
+    return network

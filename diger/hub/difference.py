@@ -1,0 +1,137 @@
+"""How a bundle differs from another: a folder's from the Hub's, or any two.
+
+Two manifests tell which files differ without fetching them; of the Hub's side only the manifest
+and the two small documents come down. The card and its picture count apart: publishing writes them
+anew, so they differ between a folder and what was published from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diger.bundle import documents, schema
+from diger.bundle.manifest import FileEntry, Manifest, parse_json
+from diger.bundle.reader import Bundle
+from diger.errors import DigerError
+from diger.hub import remote as hub
+from diger.hub.address import is_address, parse
+from diger.hub.client import Say, connection, say_on_stderr
+from diger.hub.download import Download
+from diger.hub.faults import explained
+
+PRESENTATION = frozenset((schema.CARD, schema.PICTURE))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: what it is called, its files, and its documents."""
+
+    name: str
+    files: Mapping[str, FileEntry]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two sides and what differs; every list is sorted.
+
+    changed, only_left, only_right: names of files. settings: `config.json` entries by dotted name
+    with both values. metrics: headline test metrics with both values. None is: not there.
+    """
+
+    left: Side
+    right: Side
+    changed: tuple[str, ...]
+    only_left: tuple[str, ...]
+    only_right: tuple[str, ...]
+    settings: tuple[tuple[str, Any, Any], ...] = field(default=())
+    metrics: tuple[tuple[str, float | None, float | None], ...] = field(default=())
+
+    @property
+    def same_content(self) -> bool:
+        """Whether nothing differs but the card and its picture."""
+        return not ({*self.changed, *self.only_left, *self.only_right} - PRESENTATION)
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.changed or self.only_left or self.only_right)
+
+
+def diff(
+    left: str | os.PathLike[str], right: str | os.PathLike[str], *, say: Say = say_on_stderr
+) -> Difference:
+    """Compare two bundles, each a path or an address.
+
+    Raises:
+        DigerError: one of them is no bundle, is broken, or cannot be had.
+    """
+    one, other = _side(left, say), _side(right, say)
+    shared = one.files.keys() & other.files.keys()
+    changed = sorted(name for name in shared if one.files[name] != other.files[name])
+    return Difference(
+        one,
+        other,
+        tuple(changed),
+        tuple(sorted(one.files.keys() - shared)),
+        tuple(sorted(other.files.keys() - shared)),
+        _both(dict(_leaves(one.config)), dict(_leaves(other.config))),
+        _both(_headline(one.metrics), _headline(other.metrics)),
+    )
+
+
+def _side(place: str | os.PathLike[str], say: Say) -> Side:
+    if not is_address(place):
+        bundle = Bundle.open(Path(place))
+        return Side(str(place), bundle.manifest.files, bundle.config, bundle.metrics)
+    address = parse(place)
+    with connection(say) as api, explained(f"comparing with {address}"):
+        there = hub.look(api, address, say)
+        if not there.is_bundle:
+            raise DigerError(
+                f"{address} is on the Hub but is no DIGER bundle: it has no manifest.json"
+            )
+        download = Download(address, there.commit, say)
+        manifest = Manifest.parse(download.manifest(there.files[schema.MANIFEST]))
+        small = Manifest(
+            manifest.format,
+            manifest.kind,
+            {name: manifest.files[name] for name in schema.JSON_FILES},
+        )
+        paths = download.files(small, there.files)
+        config, metrics = (parse_json(paths[n].read_bytes(), n) for n in schema.JSON_FILES)
+    files = {
+        # Somebody may have changed a file on the Hub without the manifest.
+        name: FileEntry(there.files[name].sha256 or "", there.files[name].size)
+        if there.files[name].contradicts(entry)
+        else entry
+        for name, entry in manifest.files.items()
+        if name in there.files
+    }
+    return Side(f"{address} ({there.commit[:12]})", files, config, metrics)
+
+
+def _headline(metrics: Mapping[str, Any]) -> dict[str, float]:
+    tested = documents.headline(metrics, "test")
+    values = {} if tested is None else tested["metrics"]
+    return {name: float(v) for name, v in values.items() if documents.is_number(v)}
+
+
+def _both(left: Mapping[str, Any], right: Mapping[str, Any]) -> tuple[tuple[str, Any, Any], ...]:
+    """Entries that differ, with both values."""
+    names = sorted(left.keys() | right.keys())
+    return tuple((n, left.get(n), right.get(n)) for n in names if left.get(n) != right.get(n))
+
+
+def _leaves(value: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        name = f"{place}.{key}" if place else str(key)
+        if isinstance(inner, Mapping):
+            yield from _leaves(inner, name)
+        else:
+            yield name, inner

@@ -1,0 +1,174 @@
+"""What of a bundle goes up: the same files, with the card for the Hub, and text only where it may.
+
+A release is a bundle again, with a manifest of its own: what others fetch is byte for byte this.
+The bundle on disk is never touched. The card and the picture are written anew because only now is
+it known where the bundle will be and what stands beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diger.bundle import schema
+from diger.bundle.card import model_card
+from diger.bundle.card_results import Sibling
+from diger.bundle.documents import entry
+from diger.bundle.manifest import FileEntry, Manifest, located
+from diger.bundle.picture import check_picture, codes_svg
+from diger.bundle.reader import Bundle
+from diger.bundle.text import printable
+from diger.errors import DigerError
+from diger.hub.faults import current_token
+
+_TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
+_LOCAL_PATH = re.compile(r"(?:/|~/|[A-Za-z]:\\|\\\\)[\w .~-]+[/\\].+")
+
+
+@dataclass(frozen=True)
+class Release:
+    """Files to send, by name: their content, or the path of one that is sent as it is.
+
+    entries: size and SHA-256 of each, the manifest among them. notes: what its owner should know.
+    """
+
+    files: Mapping[str, bytes | Path]
+    entries: Mapping[str, FileEntry]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(entry.size for entry in self.entries.values())
+
+    def content(self, name: str) -> bytes:
+        """A file's bytes; DigerError where it changed since the release was made."""
+        source = self.files[name]
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        if FileEntry.of(data) != self.entries[name]:
+            raise DigerError(f"{name} changed while the bundle was being sent: run it again")
+        return data
+
+
+def make_release(
+    bundle: Bundle,
+    repo_id: str,
+    *,
+    sibling: Sibling | None = None,
+    licence: str | None = None,
+    keep_card: bool = False,
+    without_text: bool = False,
+) -> Release:
+    """The release of a bundle, opened with every hash checked, to `repo_id`.
+
+    Args:
+        bundle: what to send.
+        repo_id: where it goes, for the card's example.
+        sibling: what the card sets it beside.
+        licence: of the card, see `diger.bundle.card.model_card`.
+        keep_card: send the bundle's own README.md and picture.
+        without_text: leave the item text out even where it may go.
+
+    Raises:
+        DigerError: a file holds an access token, or a picture that is more than a picture.
+    """
+    allowed = entry(bundle.config, "dataset", "text_may_be_published") is True
+    files: dict[str, bytes | Path] = {n: bundle.path / n for n in bundle.manifest.files}
+    notes = list(_local_paths(bundle.config))
+    items = bundle.items
+    if not allowed or without_text:
+        items = _without_text(bundle, items, files)
+        notes.insert(
+            0,
+            "item text stays here: "
+            + ("as asked" if allowed else "the dataset's licence setting does not allow it to go"),
+        )
+    if not keep_card:
+        codes = bundle.codes
+        if codes is not None and not codes.empty:
+            files[schema.PICTURE] = codes_svg(codes, bundle.config).encode()
+        card = model_card(
+            bundle.config,
+            bundle.metrics,
+            items,
+            codes=codes,
+            sibling=sibling,
+            complete=bundle.kind == "complete",
+            licence=licence,
+            repository=repo_id,
+        )
+        files[schema.CARD] = card.encode()
+    with located(bundle.path, "be read"):
+        entries = {
+            name: FileEntry.of(source) if isinstance(source, bytes) else bundle.manifest.files[name]
+            for name, source in sorted(files.items())
+        }
+        manifest = Manifest(schema.FORMAT_VERSION, bundle.kind, entries).to_bytes()
+        release = Release(
+            {**files, schema.MANIFEST: manifest},
+            {**entries, schema.MANIFEST: FileEntry.of(manifest)},
+            tuple(notes),
+        )
+        _refuse_secrets(release)
+        if schema.PICTURE in files:
+            check_picture(release.content(schema.PICTURE))
+    return release
+
+
+def _without_text(
+    bundle: Bundle, items: pd.DataFrame | None, files: dict[str, bytes | Path]
+) -> pd.DataFrame | None:
+    """Take the text out of `files`; the items table as it goes."""
+    files.pop(schema.EXAMPLES, None)
+    if items is None:
+        return None
+    with_text = [column for column in schema.TEXT_COLUMNS if column in items.columns]
+    if not with_text:
+        return items
+    items = items.drop(columns=with_text)
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pandas(items, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, sink, compression="zstd")
+    files[schema.ITEMS] = sink.getvalue().to_pybytes()
+    return items
+
+
+def _refuse_secrets(release: Release) -> None:
+    """A token in a configuration or a card would be everybody's; tables and tensors hold none."""
+    token = (current_token() or "").encode()
+    for name in (*schema.JSON_FILES, *schema.TEXT_FILES):
+        if name not in release.files:
+            continue
+        data = release.content(name)
+        if _TOKEN.search(data) or (len(token) >= 8 and token in data):
+            raise DigerError(
+                f"{name} holds what looks like an access token: nothing was sent; take it out, "
+                "and revoke it if anybody else can have seen it"
+            )
+
+
+def _local_paths(config: Mapping[str, Any]) -> Iterator[str]:
+    """Notes on paths of this machine that the configuration would show."""
+    found = sorted(
+        {place for place, value in _leaves(config, "") if _LOCAL_PATH.fullmatch(str(value))}
+    )
+    if found:
+        yield (
+            f"config.json shows paths of this machine ({printable(', '.join(found), 120)}), "
+            "and they would be seen"
+        )
+
+
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, str):
+        yield place, value

@@ -1,0 +1,32 @@
+"""Statistics over bundles: what is comparable, how sure the differences are, what they cost.
+
+Pure functions of numpy arrays, frames and opened bundles; imports without torch.
+"""
+
+from diger.statistics.bootstrap import Difference, Interval, compare
+from diger.statistics.guards import refusals
+from diger.statistics.holm import holm
+from diger.statistics.paired import Paired, pair
+from diger.statistics.randomisation import randomisation_p
+from diger.statistics.runs import runs_frame
+from diger.statistics.summary import summarise, summary_frame
+from diger.statistics.verdict import Claim, choose_group, claim, in_words, judge
+
+__all__ = [
+    "Claim",
+    "Difference",
+    "Interval",
+    "Paired",
+    "choose_group",
+    "claim",
+    "compare",
+    "holm",
+    "in_words",
+    "judge",
+    "pair",
+    "randomisation_p",
+    "refusals",
+    "runs_frame",
+    "summarise",
+    "summary_frame",
+]

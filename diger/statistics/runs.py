@@ -1,0 +1,217 @@
+"""Runs as a tidy frame: one row a bundle, with what identifies, describes and costs it.
+
+Two runs are seeds of one arm only where everything but the seed is the same: data, method, decay,
+noise, recipe, backbone and decoding. That is a `group`; its readable name is the `arm`, which says
+the recipe too where a dataset has several groups of one method, decay and noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from diger.bundle import documents
+from diger.bundle.documents import entry, is_number
+from diger.bundle.reader import Bundle
+
+SID_METHODS = ("static", "detached", "differentiable", "ste")
+# Names and places do not make another recipe; SIDs read from a file differ from seed to seed.
+_NOT_THE_RECIPE = frozenset(("about", "name", "path", "sha256"))
+# Phases that are not part of making the model.
+_NOT_TRAINING = frozenset(("evaluation", "this sitting"))
+
+
+def runs_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
+    """One row a bundle, in their order.
+
+    Columns: `bundle, path, hash, kind`; `dataset, title, simulated, fingerprint, split, users,
+    items`; `method, decay, noise, arm, group, variant, recipe, backbone, tokenizer,
+    seed`; `decoding,
+    test_users` of the headline test result; `parameters, memory_bytes, seconds` (all but
+    evaluation), `seconds_<phase>`, `epochs, selected_epoch, device, cpu, threads, code_version`;
+    then `test_<metric>`, `validation_<metric>`, `corrected_<metric>` (test, collision-corrected)
+    and `test_coverage@k`, `test_head_share@k`, `test_mean_popularity@k`. What a bundle does not
+    say is missing, never 0.
+    """
+    frame = pd.DataFrame([run_row(bundle) for bundle in bundles], columns=None)
+    if frame.empty:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    frame["arm"] = _arm_names(frame)
+    rest = [c for c in frame.columns if c not in _COLUMNS]
+    return frame.reindex(columns=[*_COLUMNS, *rest])
+
+
+def run_row(bundle: Bundle) -> dict[str, Any]:
+    """The row of one bundle; `arm` is its plain label, without the recipe."""
+    config = bundle.config
+    method, decay, noise = (
+        str(entry(config, "arm", k) or "") for k in ("method", "decay", "noise")
+    )
+    test = documents.headline(bundle.metrics, "test")
+    validation = documents.headline(bundle.metrics, "validation")
+    row: dict[str, Any] = {
+        "bundle": bundle.name,
+        "path": str(bundle.path),
+        "hash": bundle.hash,
+        "kind": bundle.kind,
+        "dataset": str(entry(config, "dataset", "name") or "unknown"),
+        "title": str(entry(config, "dataset", "title") or entry(config, "dataset", "name") or ""),
+        "simulated": entry(config, "dataset", "simulated") is True,
+        "fingerprint": str(entry(config, "dataset", "fingerprint") or ""),
+        "split": str(entry(config, "dataset", "split") or ""),
+        "users": _number(entry(config, "dataset", "users")),
+        "items": _number(entry(config, "dataset", "items")),
+        "method": method,
+        "decay": decay,
+        "noise": noise,
+        "arm": arm_label(method, decay, noise),
+        "variant": _recipe_digest(config),
+        "recipe": str(entry(config, "recipe", "name") or ""),
+        "backbone": str(config.get("backbone") or ""),
+        "tokenizer": str(entry(config, "tokenizer", "kind") or ""),
+        "seed": config.get("seed") if isinstance(config.get("seed"), int) else -1,
+        "decoding": str((test or {}).get("decoding") or ""),
+        "test_users": _number((test or {}).get("users")),
+        "parameters": _number(config.get("parameters")),
+        "memory_bytes": _number(config.get("peak_memory_bytes")),
+        "selected_epoch": _number(config.get("selected_epoch")),
+        "epochs": _number(entry(config, "recipe", "training", "epochs")),
+        "device": str(entry(config, "hardware", "device") or ""),
+        "cpu": str(entry(config, "hardware", "cpu") or ""),
+        "threads": _number(entry(config, "hardware", "threads")),
+        "code_version": str(config.get("code_version") or ""),
+    }
+    row["group"] = _digest(
+        [row[k] for k in ("dataset", "fingerprint", "split", "arm", "variant", "decoding")]
+    )
+    return row | _seconds(config) | _metrics(test, validation)
+
+
+def arm_label(method: str, decay: str = "none", noise: str = "none") -> str:
+    """Method, and decay and noise where they are not the method's own.
+
+    >>> arm_label("static"), arm_label("differentiable", "frqud", "gumbel")
+    ('static', 'differentiable (frqud)')
+    >>> arm_label("differentiable", "none", "none"), arm_label("detached", "none", "none")
+    ('differentiable (no noise)', 'detached')
+    """
+    plain = {decay, noise} <= {"none", ""}
+    if method not in ("differentiable", "detached") or (method == "detached" and plain):
+        return method
+    if noise in ("none", ""):
+        return f"{method} (no noise)" if decay in ("none", "") else f"{method} ({decay}, no noise)"
+    shown = "no decay" if decay in ("none", "") else decay
+    return f"{method} ({shown})" if noise == "gumbel" else f"{method} ({shown}, {noise})"
+
+
+def metrics_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
+    """Every number of `metrics.json`: `bundle, hash, split, decoding, headline, users, family,
+    metric, value`, where family is `metrics`, `collision_corrected` or `beyond_accuracy`."""
+    records = []
+    for bundle in bundles:
+        seen: set[str] = set()
+        for result in documents.results(bundle.metrics):
+            common = {
+                "bundle": bundle.name,
+                "hash": bundle.hash,
+                "split": result["split"],
+                "decoding": str(result.get("decoding") or ""),
+                "headline": result["split"] not in seen,
+                "users": _number(result.get("users")),
+            }
+            seen.add(result["split"])
+            for family in ("metrics", "collision_corrected", "beyond_accuracy"):
+                values = result.get(family)
+                for name, value in (values if isinstance(values, Mapping) else {}).items():
+                    if is_number(value):
+                        records.append(
+                            {**common, "family": family, "metric": str(name), "value": value}
+                        )
+    columns = ["bundle", "hash", "split", "decoding", "headline", "users", "family", "metric"]
+    return pd.DataFrame(records, columns=[*columns, "value"])
+
+
+def _metrics(test: Any, validation: Any) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for prefix, result, family in (
+        ("test", test, "metrics"),
+        ("validation", validation, "metrics"),
+        ("corrected", test, "collision_corrected"),
+        ("test", test, "beyond_accuracy"),
+    ):
+        values = (result or {}).get(family)
+        for name, value in (values if isinstance(values, Mapping) else {}).items():
+            if is_number(value):
+                row[f"{prefix}_{name}"] = float(value)
+    return row
+
+
+def _seconds(config: Mapping[str, Any]) -> dict[str, float]:
+    phases = config.get("seconds")
+    known = {
+        str(phase): float(value)
+        for phase, value in (phases if isinstance(phases, Mapping) else {}).items()
+        if is_number(value)
+    }
+    row = {f"seconds_{phase.replace(' ', '_')}": value for phase, value in known.items()}
+    training = [value for phase, value in known.items() if phase not in _NOT_TRAINING]
+    return row | ({"seconds": sum(training)} if training else {})
+
+
+def _arm_names(frame: pd.DataFrame) -> list[str]:
+    """Plain labels where a dataset has one group of them, else with recipe and digest.
+
+    The group with the most seeds keeps the plain label; so does the first of equals.
+    """
+    names: dict[str, str] = {}
+    for (_, label), part in frame.groupby(["dataset", "arm"], sort=False):
+        seeds = part.groupby("group", sort=False)["seed"].nunique()
+        order = list(seeds.sort_values(ascending=False, kind="stable").index)
+        recipes = [part.loc[part["group"] == group, "recipe"].iloc[0] for group in order]
+        for place, (group, recipe) in enumerate(zip(order, recipes, strict=True)):
+            shown = recipe or "recipe"
+            if recipes.count(recipe) > 1:
+                shown = f"{shown} {group[:4]}"
+            suffix = f" [{shown}]" if place else ""
+            names[group] = f"{label}{suffix}"
+    return [names[group] for group in frame["group"]]
+
+
+def _recipe_digest(config: Mapping[str, Any]) -> str:
+    return _digest([_without_names(config.get("recipe")), config.get("backbone")])
+
+
+def _without_names(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_names(v) for k, v in value.items() if k not in _NOT_THE_RECIPE}
+    return [_without_names(v) for v in value] if isinstance(value, list) else value
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _number(value: object) -> float:
+    return float(value) if is_number(value) else float("nan")
+
+
+_COLUMNS = (
+    *("bundle", "path", "hash", "kind", "dataset", "title", "simulated", "fingerprint", "split"),
+    *("users", "items", "method", "decay", "noise", "arm", "group", "variant", "recipe"),
+    *(
+        "backbone",
+        "tokenizer",
+        "seed",
+        "decoding",
+        "test_users",
+        "parameters",
+        "memory_bytes",
+        "seconds",
+    ),
+    *("selected_epoch", "epochs", "device", "cpu", "threads", "code_version"),
+)

@@ -1,0 +1,117 @@
+"""What joint training did to the SIDs: items that changed, at which level, and where they went.
+
+Everything compares an items table with itself: the codes at the start of joint training, which are
+the static SIDs of the same seed, against the codes at its end. The suffix is left aside. Head and
+tail are as in a bundle's diagnostics: the most popular items that hold half of all training events,
+and the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from diger.bundle import tables
+from diger.errors import DigerError
+
+PARTS = ("all", "head", "tail")
+
+
+def half_of_events(popularity: np.ndarray) -> np.ndarray:
+    """(items,) bool: the most popular items that together hold half of all training events.
+
+    >>> half_of_events(np.array([1, 4, 2, 1])).tolist()
+    [False, True, False, False]
+    """
+    counts = np.asarray(popularity, np.int64)
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    head = np.zeros(len(counts), dtype=bool)
+    head[order[before * 2 < counts.sum()]] = True
+    return head
+
+
+def changes(items: pd.DataFrame) -> pd.DataFrame:
+    """Share of items that changed, in all and level by level, for all items, head and tail.
+
+    Returns: `part` (of PARTS), `level` (0 is the whole SID), `items`, `changed`, `share`.
+
+    Raises:
+        DigerError: the items have no SIDs from the start of joint training.
+    """
+    now, start = _both(items)
+    differs = now != start
+    columns = [differs.any(axis=1), *differs.T]
+    head = half_of_events(items["training_popularity"].to_numpy())
+    records = []
+    for part, mask in zip(PARTS, (np.ones(len(head), bool), head, ~head), strict=True):
+        for level, column in enumerate(columns):
+            n, moved = int(mask.sum()), int(column[mask].sum())
+            share = moved / n if n else float("nan")
+            records.append(
+                {"part": part, "level": level, "items": n, "changed": moved, "share": share}
+            )
+    return pd.DataFrame(records, columns=["part", "level", "items", "changed", "share"])
+
+
+def flows(items: pd.DataFrame, most: int = 12) -> pd.DataFrame:
+    """Items by first code at the start and at the end: `start, now, items`.
+
+    The `most` codes that most items left or reached keep their number (as text); the others are
+    "other". Items that stayed within "other" are counted there too, so the sum is the catalogue.
+    """
+    now, start = _both(items)
+    a, b = start[:, 0], now[:, 0]
+    moved = a != b
+    codes, counts = np.unique(np.concatenate([a[moved], b[moved]]), return_counts=True)
+    shown = set(codes[np.argsort(-counts, kind="stable")[:most]].tolist())
+
+    def name(column: np.ndarray) -> list[str]:
+        return [str(code) if code in shown else "other" for code in column.tolist()]
+
+    frame = pd.DataFrame({"start": name(a), "now": name(b), "items": 1})
+    return frame.groupby(["start", "now"], as_index=False, sort=True)["items"].sum()
+
+
+def changed_items(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Items whose codes differ between two bundles of one catalogue, most popular first.
+
+    Returns: `item_id, training_popularity, sid_a, sid_b, level` (the first that differs), and the
+    `title` where the first table has one.
+
+    Raises:
+        DigerError: no SIDs, other items, or another number of levels.
+    """
+    first, second = tables.sids(a), tables.sids(b)
+    if first is None or second is None:
+        raise DigerError("one of the two has no semantic IDs")
+    if not np.array_equal(a["item_id"].to_numpy(), b["item_id"].to_numpy()):
+        raise DigerError("the two have different items")
+    if first.shape != second.shape:
+        raise DigerError(f"{first.shape[1] - 1} levels against {second.shape[1] - 1}")
+    differs = first[:, :-1] != second[:, :-1]
+    rows = np.flatnonzero(differs.any(axis=1))
+    frame = pd.DataFrame(
+        {
+            "item_id": a["item_id"].to_numpy()[rows],
+            "training_popularity": a["training_popularity"].to_numpy()[rows],
+            "sid_a": [tables.write_sid(first[r]) for r in rows],
+            "sid_b": [tables.write_sid(second[r]) for r in rows],
+            "level": differs[rows].argmax(axis=1) + 1,
+        }
+    )
+    if "title" in a.columns:
+        frame["title"] = a["title"].to_numpy()[rows]
+    return frame.sort_values(
+        "training_popularity", ascending=False, kind="stable", ignore_index=True
+    )
+
+
+def _both(items: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(items, levels) codes now and at the start."""
+    now, start = tables.sids(items), tables.sids(items, "start")
+    if now is None or start is None:
+        raise DigerError(
+            "no codes from the start of joint training: the SIDs of this run were fixed"
+        )
+    return now[:, :-1], start[:, :-1]

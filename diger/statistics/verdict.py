@@ -1,0 +1,190 @@
+"""Is one method better than another, dataset by dataset, and what may be said of all of them?
+
+The family of claims is fixed before any test figure is read: on every real dataset, the baseline
+against *one* arm of the other method, the one with the most seeds and, among equals, the best
+validation mean. A claim is "better" or "worse" only if its Holm-adjusted p is at most 0.05, at
+least three seeds stand behind it, and every seed's difference points the same way. Simulated data
+is compared the same way, but apart: it is in no family and in no count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pandas as pd
+
+from diger.bundle.reader import Bundle
+from diger.errors import DigerError
+from diger.statistics.bootstrap import Difference, compare
+from diger.statistics.holm import ALPHA, holm
+from diger.statistics.paired import pair
+from diger.statistics.randomisation import randomisation_p
+
+MIN_SEEDS = 3
+Outcome = Literal["better", "worse", "no difference shown", "too few seeds", "not compared"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One dataset's comparison.
+
+    Attributes:
+        dataset, title, simulated: where.
+        metric: on the test split.
+        baseline, arm: the arms' names; empty where there is none.
+        difference: None where nothing could be compared, and then `reason` says why.
+        adjusted_p: Holm-adjusted over the family; None outside it.
+        randomisation_p: over users; about these trained models, not about the method.
+        outcome: what may be said.
+        alone: seeds that only one of the two arms has, left out.
+    """
+
+    dataset: str
+    title: str
+    simulated: bool
+    metric: str
+    baseline: str = ""
+    arm: str = ""
+    difference: Difference | None = None
+    reason: str = ""
+    adjusted_p: float | None = None
+    randomisation_p: float | None = None
+    outcome: Outcome = "not compared"
+    alone: tuple[int, ...] = ()
+
+
+def choose_group(
+    summary: pd.DataFrame, dataset: str, method: str, metric: str = "ndcg@10"
+) -> pd.Series | None:
+    """The row of `summary_frame` that stands for a method on a dataset, None where it has none.
+
+    Most seeds first, then the best validation mean: the test split has no say. Static SIDs read
+    from a file (learned elsewhere, frozen) stand for `static` only where there are no others.
+    """
+    rows = summary[(summary["dataset"] == dataset) & (summary["method"] == method)]
+    if method == "static" and (rows["tokenizer"] != "file").any():
+        rows = rows[rows["tokenizer"] != "file"]
+    if rows.empty:
+        return None
+    column = f"validation_{metric}"
+    if column not in rows.columns:
+        rows = rows.assign(**{column: float("nan")})
+    order = rows.sort_values(
+        ["seeds", column], ascending=False, kind="stable", na_position="last"
+    ).index
+    return rows.loc[order[0]]
+
+
+def claim(
+    baseline: Sequence[Bundle],
+    arm: Sequence[Bundle],
+    *,
+    dataset: str,
+    title: str,
+    simulated: bool,
+    metric: str,
+    names: tuple[str, str],
+) -> Claim:
+    """Compare two groups of runs; a refusal becomes the claim's reason, never an error."""
+    empty = Claim(dataset, title, simulated, metric, *names)
+    try:
+        paired = pair(baseline, arm, metric=metric)
+        a, b = paired.values(metric)
+        difference = compare(a, b, paired.seeds)
+    except DigerError as error:
+        return replace(empty, reason=str(error))
+    return replace(
+        empty,
+        difference=difference,
+        randomisation_p=randomisation_p((b - a).mean(axis=0)),
+        alone=paired.alone,
+    )
+
+
+def judge(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims with adjusted p and outcome; the family are those on real data with an interval.
+
+    Claims on simulated data get an outcome from their own p, without a correction.
+    """
+    family = [i for i, c in enumerate(claims) if _has_p(c) and not c.simulated]
+    adjusted = dict(zip(family, holm([_p(claims[i]) for i in family]), strict=True))
+    return [_judged(c, adjusted.get(i)) for i, c in enumerate(claims)]
+
+
+def in_words(claims: Sequence[Claim], arm: str, baseline: str) -> str:
+    """The finding over all datasets in one sentence.
+
+    >>> in_words([], "differentiable", "static")
+    'No dataset has both differentiable and static runs yet'
+    """
+    real = [c for c in claims if not c.simulated]
+    compared = [c for c in real if c.outcome not in ("not compared", "too few seeds")]
+    weak = [c for c in real if c.outcome == "too few seeds"]
+    if not compared:
+        if weak:
+            few = "one seed each" if all(_seeds(c) == 1 for c in weak) else "too few seeds"
+            return (
+                f"No verdict yet on {arm} against {baseline}: {few} on {_datasets(len(weak))}, "
+                f"where {MIN_SEEDS} are needed"
+            )
+        if any(c.outcome not in ("not compared",) for c in claims):
+            return f"No verdict: {arm} and {baseline} were compared on simulated data only"
+        return f"No dataset has both {arm} and {baseline} runs yet"
+    counts = Counter(c.outcome for c in compared)
+    total = len(compared)
+    if len(counts) == 1:
+        word = next(iter(counts))
+        where = "the one dataset" if total == 1 else f"all {total} datasets"
+        said = {
+            "better": f"is better than {baseline} on {where}",
+            "worse": f"is worse than {baseline} on {where}",
+            "no difference shown": f"shows no difference from {baseline} on {where}",
+        }[word]
+        sentence = f"{arm[:1].upper()}{arm[1:]} {said} compared"
+    else:
+        parts = []
+        if counts["better"]:
+            parts.append(f"better than {baseline} on {counts['better']} of {total} datasets")
+        if counts["no difference shown"]:
+            parts.append(f"no difference shown on {counts['no difference shown']}")
+        if counts["worse"]:
+            parts.append(f"worse on {counts['worse']}")
+        if not counts["better"]:
+            parts[0] += f" of {total} datasets"
+        sentence = f"{arm[:1].upper()}{arm[1:]}: {', '.join(parts)}"
+    if weak:
+        sentence += f"; no verdict on {len(weak)} more (fewer than {MIN_SEEDS} seeds)"
+    return sentence
+
+
+def _judged(one: Claim, adjusted: float | None) -> Claim:
+    difference = one.difference
+    if difference is None:
+        return one
+    outcome: Outcome = "no difference shown"
+    p = adjusted if adjusted is not None else difference.p_value
+    if difference.seeds < MIN_SEEDS or p is None:
+        outcome = "too few seeds"
+    elif p <= ALPHA and difference.same_sign:
+        outcome = "better" if difference.difference > 0 else "worse"
+    return replace(one, adjusted_p=adjusted, outcome=outcome)
+
+
+def _has_p(one: Claim) -> bool:
+    return one.difference is not None and one.difference.p_value is not None
+
+
+def _p(one: Claim) -> float:
+    assert one.difference is not None and one.difference.p_value is not None
+    return one.difference.p_value
+
+
+def _seeds(one: Claim) -> int:
+    return one.difference.seeds if one.difference else 0
+
+
+def _datasets(number: int) -> str:
+    return "1 dataset" if number == 1 else f"{number} datasets"

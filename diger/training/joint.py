@@ -1,0 +1,240 @@
+"""Joint training: the recommender and the tokenizer that names its items, in one optimisation.
+
+    L = L_gen + w (L_vq + L_recon)  (+ alignment, + the decay's own loss)
+
+`detached` trains the tokenizer by its own losses only; in `differentiable` the recommendation loss
+reaches it through soft, noisy codes (`diger.tokenizer.soft`); `ste` lets it reach the chosen
+codeword alone, without noise. Every distinct item of a batch is tokenised once. All SIDs are
+assigned anew every `refresh` updates, without noise, with suffixes that stay where they can; the
+catalogue's trie follows. Everything that decides the run lies in parameters and buffers of one
+module, so that a saved state is complete.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diger.config import JointConfig
+from diger.decoding.trie import Trie
+from diger.diagnostics.drift import SidWatch
+from diger.evaluation.rankers import SidRanker
+from diger.evaluation.ranking import Ranker
+from diger.recommender.base import Batch, CodeView, Recommender
+from diger.tokenizer.base import Tokenizer
+from diger.tokenizer.build import TokenizerConfig, assign_catalogue
+from diger.tokenizer.soft import calibrate, soft_codes
+from diger.tokenizer.suffix import assign_suffix
+from diger.training.task import decayed_groups, recommendation_loss
+from diger.uncertainty.base import Decay
+from diger.uncertainty.build import build_decay
+
+
+class JointModule(nn.Module):
+    """All state of a joint run.
+
+    sids: buffer (items, levels + 1), those of the last refresh. epoch_codes:
+    buffer (items, levels), those of the last epoch's end. scale: buffer (levels,) factors on
+    the similarities, fixed at the start. content: (items, dim), not part of the saved state.
+    """
+
+    sids: Tensor
+    epoch_codes: Tensor
+    scale: Tensor
+    content: Tensor
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        tokenizer: Tokenizer,
+        decay: Decay,
+        sids: Tensor,
+        scale: Tensor,
+        content: Tensor,
+    ) -> None:
+        super().__init__()
+        self.recommender = recommender
+        self.tokenizer = tokenizer
+        self.decay = decay
+        self.register_buffer("sids", sids.clone(memory_format=torch.contiguous_format))
+        self.register_buffer(
+            "epoch_codes", sids[:, :-1].clone(memory_format=torch.contiguous_format)
+        )
+        self.register_buffer("scale", scale)
+        self.register_buffer("content", content, persistent=False)
+
+
+class JointTask:
+    """Methods `detached`, `differentiable` and `ste`; see the module's text."""
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        config: JointConfig,
+        model: Recommender,
+        tokenizer: Tokenizer,
+        naming: TokenizerConfig,
+        sids: Tensor,
+        content: Tensor,
+        popularity: np.ndarray,
+        beam: int,
+        smoothing: float = 0.0,
+        alignment: float = 0.0,
+    ) -> None:
+        self.method = method
+        self.config = config
+        self.model = model
+        self.tokenizer = tokenizer
+        self.naming = naming  # how a whole catalogue is assigned: greedily or balanced
+        self.beam = beam
+        self.smoothing = smoothing
+        self.alignment = alignment
+        self.prefix_examples = model.prefix_examples
+        size = tokenizer.codebook_size
+        self.decay = build_decay(config.uncertainty, sids[:, :-1], size).to(sids.device)
+        if config.confidence:
+            scale = calibrate(tokenizer, content, config.confidence)
+        else:
+            scale = torch.ones(tokenizer.levels, device=content.device)
+        self.module = JointModule(model, tokenizer, self.decay, sids, scale, content)
+        tokenizer.requires_grad_(False)
+        tokenizer.codebooks.requires_grad_(True)
+        if config.train_encoder:
+            tokenizer.requires_grad_(True)
+        self.watch = SidWatch(sids[:, :-1].cpu().numpy(), popularity, size)
+        self._places = frozenset(config.gradients)
+        self._settled = False
+        self._index()
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        """The recommender's groups, then the tokenizer's and the decay's at their own rates."""
+        rate = self.config.learning_rate
+        groups = decayed_groups(self.model, learning_rate, weight_decay)
+        tokenizer = [p for p in self.tokenizer.parameters() if p.requires_grad]
+        # No weight decay: a codeword's place is its meaning.
+        groups.append({"params": tokenizer, "lr": rate, "weight_decay": 0.0, "name": "tokenizer"})
+        own = list(self.decay.parameters())
+        if own:
+            sigma = self.config.uncertainty.sdud.learning_rate
+            groups.append({"params": own, "lr": sigma, "weight_decay": 0.0, "name": "sigma"})
+        return groups
+
+    def norm_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Each clipped on its own, so that neither drowns the other."""
+        return {
+            "gradient_norm": list(self.model.parameters()),
+            "tokenizer_gradient_norm": [p for p in self.tokenizer.parameters() if p.requires_grad],
+        }
+
+    def averaged(self) -> list[nn.Parameter]:
+        """The recommender's; an average of codebooks would name items otherwise than the SIDs."""
+        return list(self.model.parameters())
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """See the module's text; codes and alignment weigh as in `StaticTask`."""
+        unique, index = torch.unique(batch.items, return_inverse=True)
+        cached = self.module.sids[unique]
+        if self._settled:
+            return self._recommendation(CodeView(cached), index, batch)
+        x = self.module.content[unique]
+        levels = self.tokenizer.levels
+        parts: dict[str, float] = {}
+        if self.method == "detached":
+            view = CodeView(cached)
+        else:
+            sampled = self.config.forward == "sampled"
+            soft = soft_codes(
+                self.tokenizer,
+                x,
+                scale=self.module.scale,
+                temperature=self.config.temperature * self.decay.temperature(),
+                noise=self.config.uncertainty.noise,
+                noise_scale=self.decay.noise_scale,
+                fixed=None if sampled else cached[:, :levels],
+                winner_only=self.method == "ste",
+            )
+            codes = torch.cat([soft.codes, cached[:, levels:]], dim=1)
+            view = CodeView(codes, soft.mixture, self._places)
+            real = torch.arange(batch.items.shape[1], device=index.device) < batch.lengths[:, None]
+            self.decay.observe(soft.plain[index[real]])
+            parts |= self.watch.batch(soft.codes, soft.plain, soft.noise_scale, self.decay.hot())
+        loss, more = self._recommendation(view, index, batch)
+        parts |= more
+        own = self.tokenizer.losses(x)
+        parts |= {f"loss_{name}": value.item() for name, value in own.items()}
+        loss = loss + self.config.tokenizer_weight * (own["vq"] + own["reconstruction"])
+        penalty = self.decay.penalty(torch.tensor(parts["loss_codes"], device=loss.device))
+        if penalty is not None:
+            loss = loss + penalty
+            parts["loss_sigma"] = penalty.item()
+        parts |= self.decay.report()
+        parts["temperature"] = self.config.temperature * self.decay.temperature()
+        return loss, parts
+
+    def _recommendation(
+        self, view: CodeView, index: Tensor, batch: Batch
+    ) -> tuple[Tensor, dict[str, float]]:
+        losses = self.model.loss(view, index, batch.lengths, self.smoothing)
+        return recommendation_loss(losses, self.alignment)
+
+    def begin_update(self, update: int, updates: int) -> None:
+        """Told before each update; settles the tokenizer and moves the clock of the decay."""
+        done = update / updates
+        self.decay.begin_update(done)
+        settle = self.config.settle < 1 and update >= math.ceil(self.config.settle * updates)
+        if settle and not self._settled:
+            self.refresh()
+        self._settled = settle
+
+    def end_update(self, update: int) -> None:
+        """Told after update number `update`, from 1; refreshes SIDs when it is time."""
+        every = self.config.refresh
+        if every and update % every == 0 and not self._settled:
+            self.refresh()
+
+    def end_epoch(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """SIDs refreshed; the epoch's drift and collisions, and a record of every level."""
+        if not self._settled:
+            self.refresh()
+        codes, last = self.module.sids[:, :-1], self.module.epoch_codes
+        report = self.watch.epoch(codes.cpu().numpy(), last.cpu().numpy())
+        last.copy_(codes)
+        return report
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Assign every item's SID from the tokenizer as it is now, without noise.
+
+        Raises:
+            DigerError: more items share their codes than the suffix can tell apart.
+        """
+        old = self.module.sids.cpu().numpy()
+        assigned = assign_catalogue(self.tokenizer, self.naming, self.module.content)
+        codes = assigned.cpu().numpy()
+        if (codes == old[:, :-1]).all():
+            return
+        suffix = assign_suffix(codes, old[:, -1], old[:, :-1], size=self.model.sizes[-1])
+        full = np.concatenate([codes, suffix[:, None]], axis=1)
+        self.module.sids.copy_(torch.from_numpy(full))
+        self._index()
+
+    def restored(self, records: list[dict[str, Any]]) -> None:
+        """Told after weights and SIDs were loaded, with the epochs' records so far."""
+        self.watch.restore(records)
+        self._index()
+
+    def _index(self) -> None:
+        sids = self.module.sids
+        self.trie = Trie.build(sids).to(sids.device)
+        self.model.know_catalogue(self.trie)
+        groups = np.unique(sids[:, :-1].cpu().numpy(), axis=0, return_inverse=True)[1].ravel()
+        self.group = torch.from_numpy(groups).to(sids.device)
+
+    def ranker(self) -> Ranker:
+        """Constrained beam search over the SIDs of the last refresh."""
+        return SidRanker(self.model, self.module.sids, self.trie, "beam", self.beam, self.group)

@@ -1,0 +1,1 @@
+"""Uncertainty decay: how the exploration noise on SIDs goes away during joint training."""

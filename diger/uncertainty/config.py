@@ -1,0 +1,75 @@
+"""Typed, frozen configuration of uncertainty decay. Torch-free, so that anything may read it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    model_validator,
+)
+
+DecayName = Literal["none", "sdud", "frqud", "sdud+frqud", "tau-anneal", "cosine"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SdudConfig(_Frozen):
+    """Standard-deviation decay. The paper: offset 1.7, initial 2, learning rate 1e-3.
+
+    offset: lambda; the noise is gone where the loss per code falls below its square, in nats.
+    initial: sigma at the start. learning_rate: sigma's own.
+    """
+
+    offset: PositiveFloat = 1.3
+    initial: NonNegativeFloat = 1.0
+    learning_rate: PositiveFloat = 1e-2
+
+
+class FrqudConfig(_Frozen):
+    """Frequency decay. The paper: momentum 0.99; threshold 1.5, 2.0 or 1.1.
+
+    momentum: of the running usage of codes, an update. threshold: r; a code is hot where its share
+    of the codes at its level is more than r / K.
+    """
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    threshold: PositiveFloat = 1.5
+
+
+class TauAnnealConfig(_Frozen):
+    """Temperature annealing. final: what the temperature is multiplied by at the end."""
+
+    final: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class UncertaintyConfig(_Frozen):
+    """Which noise is put on the logits of codes, and how it decays.
+
+    noise: Gumbel (0, 1), Gaussian of the same standard deviation, or none.
+    decay: how it goes away; each has its own table.
+    """
+
+    noise: Literal["gumbel", "gaussian", "none"] = "gumbel"
+    decay: DecayName = "frqud"
+    sdud: SdudConfig = SdudConfig()
+    frqud: FrqudConfig = FrqudConfig()
+    tau_anneal: TauAnnealConfig = TauAnnealConfig()
+
+    @model_validator(mode="after")
+    def _decay_needs_noise(self) -> UncertaintyConfig:
+        if self.noise == "none" and self.decay != "none":
+            raise ValueError(
+                f'decay "{self.decay}" needs noise to decay, and noise is "none"; '
+                'write decay = "none", or noise = "gumbel"'
+            )
+        return self
+
+
+NO_UNCERTAINTY = UncertaintyConfig(noise="none", decay="none")

@@ -1,0 +1,560 @@
+"""Whatever may go wrong between here and the Hub: what is said, and that nothing is half done."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bundle_toys as toys
+import pytest
+from hub_server import TOKEN, USER, Hub, point_client_at
+
+from diger.bundle import Bundle
+from diger.errors import DigerError
+from diger.hub import collect, diff, list_hub, local_path, publish, pull
+
+REPO = f"{USER}/toys"
+KEPT = "nobody sees a change, so the same command goes on"
+UNCHANGED = "Nothing on the Hub was changed"
+MODEL = r"/model\.safetensors"
+
+
+@pytest.fixture
+def hub():
+    with Hub() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def clock(hub, tmp_path, monkeypatch):
+    return point_client_at(hub.url, tmp_path / "home", monkeypatch)
+
+
+@contextlib.contextmanager
+def hurry(how: dict[str, Any]) -> Iterator[None]:
+    """Little patience with a server that says nothing; elsewhere this machine may be slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (
+            "diger.hub.client.TIMEOUT",
+            "huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT",
+            "huggingface_hub.file_download._ETAG_RETRY_TIMEOUT",
+        ):
+            if "stall" in how:
+                patch.setattr(name, 0.2)
+        yield
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    return toys.write_bundle(tmp_path / "here")
+
+
+@pytest.fixture
+def published(bundle, hub) -> Path:
+    publish(bundle, REPO)
+    hub.forget()
+    return bundle
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+def refused(call, *arguments, **options) -> str:
+    """The one line of a call that must fail."""
+    with pytest.raises(DigerError) as caught:
+        call(*arguments, **options)
+    line = str(caught.value)
+    assert line.isprintable() and TOKEN not in line and len(line) < 700
+    return line
+
+
+def nothing_half_taken(tmp_path: Path) -> None:
+    """No folder that looks like a bundle, nowhere, and no leftovers."""
+    assert {p.name for p in tmp_path.iterdir()} <= {"here", "home"}
+    assets = tmp_path / "home" / "assets"
+    assert not [p for p in assets.rglob("*") if p.is_file() and p.parent.name != "refs"]
+    assert not list(tmp_path.rglob("*.incomplete")) and not list(tmp_path.rglob("*.tmp"))
+
+
+def sent(hub: Hub) -> set[str]:
+    return {r.path.rsplit("/", 1)[-1] for r in hub.requests if r.method == "PUT"}
+
+
+# --- on the way up: refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("match", "how", "message"),
+    [
+        (
+            "POST /api/repos/create",
+            {"status": 403, "body": b'{"error": "no rights"}'},
+            rf"403|the Hub does not allow it \(it says: no rights\): your token.*{UNCHANGED}",
+        ),
+        (
+            "POST /api/repos/create",
+            {"status": 409, "body": b'{"error": "exists"}'},
+            rf"in conflict with what is on the Hub \(it says: exists\).*{UNCHANGED}",
+        ),
+        ("POST /api/repos/create", {"status": 500}, rf"trouble of its own \(500\).*{UNCHANGED}"),
+        ("POST /api/repos/create", {"stall": True}, rf"no answer in time.*{UNCHANGED}"),
+        ("GET /api/models/.*/revision", {"status": 502}, rf"\(502\).*{UNCHANGED}"),
+        ("GET /api/models/.*/revision", {"cut": 10}, rf"connection was cut.*{UNCHANGED}"),
+        (
+            "GET /api/models/.*/revision",
+            {"status": 200, "body": b"<html>Please log in to the airport's network</html>"},
+            rf"was not understood; a proxy or a login page.*{UNCHANGED}",
+        ),
+        (
+            "GET /api/models/.*/revision",
+            {"status": 307, "headers": {"Location": "http://elsewhere.example/x"}},
+            rf"redirects to another host \(elsewhere\.example\), which was not.*{UNCHANGED}",
+        ),
+        ("POST .*/preupload", {"status": 404, "headers": {"X-Error-Code": "RepoNotFound"}}, KEPT),
+        ("POST .*objects/batch", {"status": 403}, rf"does not allow it.*{KEPT}"),
+        ("POST .*/commit/", {"status": 409}, rf"in conflict.*{KEPT}"),
+        ("POST .*/commit/", {"status": 412}, rf"somebody else changed it.*{KEPT}"),
+        ("POST .*/commit/", {"status": 413}, rf"refused \(413\).*{KEPT}"),
+        ("POST .*/commit/", {"status": 503}, rf"trouble of its own \(503\).*{KEPT}"),
+        ("POST .*/commit/", {"stall": True}, rf"no answer in time.*{KEPT}"),
+        (
+            "POST .*/commit/",
+            {"status": 308, "headers": {"Location": "http://elsewhere.example/x"}},
+            rf"redirects to another host.*{KEPT}",
+        ),
+    ],
+)
+def test_a_fault_while_publishing(hub, bundle, match, how, message):
+    before = files(bundle)
+    hub.fail(match, times=20, **how)
+    with hurry(how):
+        line = refused(publish, bundle, REPO)
+    assert re.search(message, line), line
+    assert line.startswith(f"publishing {REPO}: ")
+    assert all(len(repo.order) == 1 for repo in hub.repos.values())  # no commit of ours
+    assert files(bundle) == before
+    # Once the fault is gone, the same command does all that is left to do.
+    hub.faults.clear()
+    done = publish(bundle, REPO)
+    assert len(hub.repos[REPO].order) == 2 and set(hub.repos[REPO].files) > set(done.sizes)
+
+
+def test_a_token_that_is_wrong_or_missing(hub, bundle, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_mistypedmistypedmistyped")
+    hub.make(REPO)
+    assert "refuses your token; it may be mistyped" in refused(publish, bundle, f"{USER}/new")
+    assert "hf auth login" in refused(publish, bundle, REPO)
+    monkeypatch.delenv("HF_TOKEN")
+    hub.forget()
+    assert "you are not logged in: log in with `hf auth login`" in refused(publish, bundle, REPO)
+    assert hub.requests == []
+    plan = publish(bundle, REPO, dry_run=True)  # still told what would go
+    assert plan.exists is None and plan.send and "could not be asked" in plan.notes[-1]
+    assert list(hub.repos) == [REPO] and len(hub.repos[REPO].order) == 1
+
+
+def test_somebody_elses_place(hub, bundle):
+    line = refused(publish, bundle, "bob/toys")
+    assert "it says: you have no rights on bob" in line and UNCHANGED in line
+    assert hub.repos == {}
+
+
+def test_a_commit_of_somebody_else_is_not_overwritten(hub, published):
+    repo = hub.repos[REPO]
+    toys.write_bundle(published, force=True, seed=1)
+    theirs = {**repo.files, "LICENSE": b"theirs"}
+    look = repo.resolve
+
+    def resolve(revision: str) -> str | None:
+        """Their commit arrives after we have looked, and before ours."""
+        answer = look(revision)
+        if "LICENSE" not in repo.files:
+            repo.commit(theirs)
+        return answer
+
+    repo.resolve = resolve
+    line = refused(publish, published, REPO)
+    assert "somebody else changed it" in line and KEPT in line
+    assert repo.files == theirs
+    publish(published, REPO)
+    assert repo.files["LICENSE"] == b"theirs"
+
+
+# --- on the way up: limits, cuts and lost answers -------------------------------------------------
+
+
+def test_a_short_wait_that_the_hub_asks_for_is_waited(hub, bundle, clock):
+    notes = []
+    hub.fail("POST .*/commit/", status=429, headers={"Retry-After": "7"})
+    hub.fail("POST .*/preupload", status=429, headers={"Retry-After": "3"})
+    publish(bundle, REPO, say=notes.append)
+    assert clock.naps == [4.0, 7]  # the first by the client itself, with a second to spare
+    assert any("7 s" in note for note in notes) and any("Waiting 4.0s" in n for n in notes)
+    assert len(hub.repos[REPO].order) == 2
+
+
+@pytest.mark.parametrize(("seconds", "naps"), [("5", [5, 5]), ("3600", [])])
+def test_a_limit_that_lasts_is_told(hub, bundle, clock, seconds, naps):
+    hub.fail("POST .*/commit/", status=429, headers={"Retry-After": seconds}, times=9)
+    line = refused(publish, bundle, REPO)
+    assert f"too many requests for the Hub's limit; run the same command again in {seconds} s" in (
+        line
+    )
+    assert clock.naps == naps and len(hub.repos[REPO].order) == 1
+
+
+@pytest.mark.parametrize("how", [{"cut": 60}, {"status": 500}, {"stall": True}])
+def test_an_upload_that_is_cut_goes_on(hub, bundle, how):
+    hub.fail("PUT", times=2, **how)
+    with hurry(how):
+        publish(bundle, REPO)
+    assert len(hub.repos[REPO].order) == 2
+
+
+@pytest.mark.parametrize("how", [{"cut": 60}, {"status": 500}])
+def test_after_a_cut_that_lasts_only_the_rest_is_sent(hub, bundle, how, monkeypatch):
+    monkeypatch.setattr("diger.hub.publishing._LARGE", 1000)  # each on its own, as large ones are
+    lost = hashlib.sha256((bundle / "ranks.parquet").read_bytes()).hexdigest()
+    hub.fail(f"PUT .*{lost}", times=99, **how)
+    line = refused(publish, bundle, REPO)
+    assert KEPT in line and ("cut" in line or "500" in line)
+    assert len(hub.repos[REPO].order) == 1 and lost not in hub.blobs
+    arrived = set(hub.blobs)
+    assert arrived  # what came before the cut is kept there
+    hub.faults.clear()
+    hub.forget()
+    publish(bundle, REPO)
+    assert lost in sent(hub) and not sent(hub) & arrived
+    assert len(hub.repos[REPO].order) == 2
+
+
+def test_a_commit_whose_answer_is_lost_is_found_again(hub, bundle):
+    hub.fail("POST .*/commit/", after=True)
+    line = refused(publish, bundle, REPO)
+    assert "cut" in line and "the same command goes on" in line
+    assert len(hub.repos[REPO].order) == 2  # it was made all the same
+    hub.forget()
+    again = publish(bundle, REPO)
+    assert again.send == () and again.commit == hub.repos[REPO].head
+    assert len(hub.repos[REPO].order) == 2 and sent(hub) == set()
+
+
+def test_bytes_that_change_on_their_way_up_are_noticed(hub, bundle, tmp_path):
+    held = hashlib.sha256((bundle / "model.safetensors").read_bytes()).hexdigest()
+    hub.fail(f"PUT .*{held}", wrong=True)
+    line = refused(publish, bundle, REPO)
+    assert "the Hub holds something else than was sent as model.safetensors" in line
+    # Nobody can take it for the bundle.
+    assert "model.safetensors on the Hub is not the file" in refused(pull, REPO, tmp_path / "out")
+    nothing_half_taken(tmp_path)
+
+
+def test_files_that_the_hub_leaves_out_are_noticed(hub, bundle):
+    answer = {"files": [{"path": "topk.parquet", "uploadMode": "lfs", "shouldIgnore": True}]}
+    others = [n for n in (p.name for p in bundle.iterdir()) if n != "topk.parquet"]
+    answer["files"] += [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in others]
+    hub.fail("POST .*/preupload", status=200, body=json.dumps(answer).encode(), times=9)
+    assert "as topk.parquet (does a .gitignore" in refused(publish, bundle, REPO)
+
+
+def test_a_tag_that_fails_leaves_the_bundle(hub, bundle):
+    hub.fail("POST .*/tag/", status=500)
+    line = refused(publish, bundle, REPO, tag="v1")
+    assert "tagging" in line and f"The bundle is there, at commit {hub.repos[REPO].head[:12]}" in (
+        line
+    )
+    assert publish(bundle, REPO, tag="v1").send == () and "v1" in hub.repos[REPO].tags
+
+
+# --- on the way down ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("match", "how", "message"),
+    [
+        ("/revision/", {"status": 500}, r"trouble of its own \(500\)"),
+        ("/revision/", {"stall": True}, "no answer in time"),
+        ("/revision/", {"cut": 5}, "the connection was cut"),
+        ("/revision/", {"status": 429, "headers": {"Retry-After": "900"}}, "again in 900 s"),
+        ("/revision/", {"status": 200, "body": b"<html>Log in</html>"}, "a proxy or a login page"),
+        ("/revision/", {"status": 200, "body": b"[]"}, "was not understood"),
+        (
+            "/revision/",
+            {"status": 403, "headers": {"X-Error-Code": "GatedRepo"}},
+            "access is granted by its owner",
+        ),
+        (
+            "/revision/",
+            {"status": 307, "headers": {"Location": "http://elsewhere.example/x"}},
+            r"redirects to another host \(elsewhere\.example\)",
+        ),
+        ("/tree/", {"status": 503}, r"\(503\)"),
+        ("HEAD .*manifest", {"status": 500}, r"trouble of its own \(500\)"),
+        ("HEAD .*manifest", {"stall": True}, "no answer in time"),
+        (f"HEAD .*{MODEL}", {"status": 404}, "not on the Hub"),
+        (f"HEAD .*{MODEL}", {"status": 200}, "was not understood"),
+        ("GET /lfs/", {"status": 403}, "does not allow it"),
+        ("GET /lfs/", {"status": 500}, r"trouble of its own \(500\)"),
+        ("GET /lfs/", {"stall": True}, "no answer in time"),
+        ("GET /lfs/", {"cut": 0}, "the connection was cut"),
+        ("GET /lfs/", {"wrong": True}, "arrived damaged twice and was thrown away"),
+        ("GET .*/manifest", {"wrong": True}, "manifest.json arrived damaged twice"),
+    ],
+)
+def test_a_fault_while_fetching(hub, published, tmp_path, match, how, message):
+    hub.fail(match, times=99, **how)
+    for call in (lambda: pull(REPO, tmp_path / "out"), lambda: local_path(f"hub://{REPO}")):
+        with hurry(how):
+            line = refused(call)
+        assert re.search(message, line), line
+        assert line.startswith(f"fetching hub://{REPO}: ")
+        nothing_half_taken(tmp_path)
+    hub.faults.clear()
+    pull(REPO, tmp_path / "out")
+    assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
+
+
+def test_what_is_not_there(hub, published, monkeypatch):
+    assert "not on the Hub, or it is private" in refused(local_path, f"hub://{USER}/nothing")
+    assert "no such revision" in refused(local_path, f"hub://{REPO}@v9")
+    monkeypatch.delenv("HF_TOKEN")
+    line = refused(local_path, f"hub://{REPO}")
+    assert "it is private and you are not logged in: log in with `hf auth login`" in line
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was(hub, published, tmp_path, monkeypatch):
+    notes = []
+    # The client keeps what came in whole pieces, by default of 10 MB.
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10)
+    fault = hub.fail("GET /lfs/", cut=50, times=3)
+    pull(REPO, tmp_path / "out", say=notes.append)
+    assert fault.seen == 3 and "going on where it was" in notes[0]
+    assert sum(r.headers.get("range") == "bytes=50-" for r in hub.requests) == 3
+    assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
+
+
+def test_after_a_cut_that_lasts_whole_files_are_not_fetched_again(hub, published, tmp_path):
+    model = hashlib.sha256((published / "model.safetensors").read_bytes()).hexdigest()
+    hub.fail(f"GET .*{model}", cut=10, times=99)
+    refused(pull, REPO, tmp_path / "out")
+    nothing_half_taken(tmp_path)
+    hub.faults.clear()
+    came = {r.path for r in hub.requests if r.method == "GET" and model not in r.path}
+    hub.forget()
+    pull(REPO, tmp_path / "out")
+    again = {r.path for r in hub.requests if r.method == "GET" and r.server == "storage"}
+    assert f"/lfs/{model}" in again and len(came) > 5
+    assert not again & came
+
+
+def test_bytes_that_change_once_on_their_way_down_are_fetched_again(hub, published, tmp_path):
+    notes = []
+    hub.fail("GET /lfs/", wrong=True, times=2)
+    hub.fail("GET .*/manifest", wrong=True)
+    pull(REPO, tmp_path / "out", say=notes.append)
+    assert sum("arrived damaged: fetching it once more" in note for note in notes) == 3
+    assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
+
+
+def test_a_wrong_hash_in_the_hubs_answer_does_no_harm(hub, published, tmp_path):
+    commit = hub.repos[REPO].head
+    data = hub.repos[REPO].files["model.safetensors"]
+    named = hashlib.sha256(data).hexdigest()
+    headers = {
+        "X-Repo-Commit": commit,
+        "X-Linked-ETag": f'"{"0" * 64}"',
+        "X-Linked-Size": str(len(data)),
+        "Location": f"{hub.storage}/lfs/{named}",
+    }
+    hub.fail(f"HEAD .*{MODEL}", status=302, headers=headers, times=9)
+    pull(REPO, tmp_path / "out")  # the content is right, whatever it was called
+    assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
+
+
+def test_a_manifest_that_lies_is_refused_before_anything_large_comes(hub, published, tmp_path):
+    repo = hub.repos[REPO]
+    manifest = json.loads(repo.files["manifest.json"])
+    manifest["files"]["model.safetensors"]["sha256"] = "0" * 64
+    repo.commit({**repo.files, "manifest.json": json.dumps(manifest).encode()})
+    assert "model.safetensors on the Hub is not the file that its manifest lists" in refused(
+        pull, REPO, tmp_path / "out"
+    )
+    assert hub.count("GET /lfs/") == 0
+    del manifest["files"]["model.safetensors"], manifest["files"]["content.safetensors"]
+    manifest["files"]["../../evil.json"] = {"sha256": "0" * 64, "bytes": 1}
+    repo.commit({**repo.files, "manifest.json": json.dumps(manifest).encode()})
+    assert "is a path, not the name" in refused(pull, REPO, tmp_path / "out")
+    nothing_half_taken(tmp_path)
+
+
+def test_files_sent_from_elsewhere_are_checked_and_no_token_goes_there(hub, published, tmp_path):
+    commit = hub.repos[REPO].head
+    data = hub.repos[REPO].files["model.safetensors"]
+    with Hub() as elsewhere:
+        elsewhere.blobs["weights"] = bytes(len(data))
+        place = {"Location": f"{elsewhere.storage}/lfs/weights"}
+        headers = {"X-Repo-Commit": commit, "X-Linked-Size": str(len(data)), **place}
+        headers["X-Linked-ETag"] = f'"{hashlib.sha256(data).hexdigest()}"'
+        hub.fail(f"HEAD .*{MODEL}", status=302, headers=headers, times=9)
+        line = refused(pull, REPO, tmp_path / "out")
+        assert "model.safetensors arrived damaged twice and was thrown away" in line
+        nothing_half_taken(tmp_path)
+        assert not list(tmp_path.rglob(hashlib.sha256(data).hexdigest()))
+        # The very file, from elsewhere, is as good as from here.
+        elsewhere.blobs["weights"] = data
+        pull(REPO, tmp_path / "out")
+        assert elsewhere.requests
+        assert all("authorization" not in request.headers for request in elsewhere.requests)
+
+
+def test_the_token_goes_to_the_hub_and_nowhere_else(hub, bundle, tmp_path):
+    with Hub() as elsewhere:
+        # An upload's confirmation is to be posted to another host: it goes, without the token.
+        objects = [
+            {
+                "oid": hashlib.sha256(data).hexdigest(),
+                "size": len(data),
+                "actions": {
+                    "upload": {"href": f"{hub.storage}/lfs/{hashlib.sha256(data).hexdigest()}"},
+                    "verify": {"href": f"{elsewhere.url}/{REPO}/verify"},
+                },
+            }
+            for name, data in files(bundle).items()
+            if name.endswith((".parquet", ".safetensors"))
+        ]
+        answer = json.dumps({"transfer": "basic", "objects": objects}).encode()
+        hub.fail("objects/batch", status=200, body=answer, times=9)
+        refused(publish, bundle, REPO)
+        assert elsewhere.requests
+        assert all("authorization" not in request.headers for request in elsewhere.requests)
+    for request in hub.requests:
+        if request.server == "storage":
+            assert "authorization" not in request.headers
+
+
+# --- without a network ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def offline(hub, monkeypatch):
+    def go(how: str) -> None:
+        if how == "switch":
+            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        else:
+            hub.close()
+
+    return go
+
+
+@pytest.mark.parametrize("how", ["switch", "cable"])
+def test_what_was_fetched_loads_without_a_network(hub, published, tmp_path, offline, how, clock):
+    before = local_path(f"hub://{REPO}")
+    commit = hub.repos[REPO].head
+    offline(how)
+    notes = []
+    assert local_path(f"hub://{REPO}", say=notes.append) == before
+    assert f"cannot be reached: taking hub://{REPO} as last seen, commit {commit[:12]}" in notes[0]
+    assert local_path(f"hub://{REPO}@{commit}", say=notes.append) == before and len(notes) == 1
+    pull(REPO, tmp_path / "out", say=notes.append)
+    assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
+    assert clock.naps == []
+
+
+@pytest.mark.parametrize("how", ["switch", "cable"])
+def test_what_was_not_fetched_is_told_at_once(hub, published, tmp_path, offline, how, clock):
+    offline(how)
+    reason = "HF_HUB_OFFLINE is set" if how == "switch" else "no connection"
+    for call in (
+        lambda: local_path(f"hub://{REPO}"),
+        lambda: local_path(f"hub://{REPO}@{'0' * 40}"),
+        lambda: pull(REPO, tmp_path / "out"),
+        lambda: publish(published, REPO),
+        lambda: list_hub(USER),
+        lambda: collect("Study", [REPO]),
+        lambda: diff(published, f"hub://{REPO}"),
+    ):
+        line = refused(call)
+        assert f"the Hub cannot be reached ({reason})" in line
+    nothing_half_taken(tmp_path)
+    assert clock.naps == []
+    assert publish(published, REPO, dry_run=True).exists is None
+
+
+def test_the_clients_own_cache_is_enough(hub, published, tmp_path, offline):
+    import shutil
+
+    local_path(f"hub://{REPO}")
+    commit = hub.repos[REPO].head
+    for folder in (tmp_path / "home" / "assets").rglob(commit):
+        shutil.rmtree(folder)
+    offline("switch")
+    notes = []
+    assert Bundle.open(local_path(f"hub://{REPO}", say=notes.append)).kind == "complete"
+    for folder in (tmp_path / "home" / "assets").rglob(commit):
+        shutil.rmtree(folder)
+    next((tmp_path / "home" / "hub").rglob("model.safetensors")).unlink()
+    assert "Only a part of it is in the cache" in refused(local_path, f"hub://{REPO}")
+
+
+@pytest.mark.parametrize("how", [{"status": 500}, {"stall": True}, {"status": 200, "body": b"<"}])
+def test_a_hub_in_trouble_is_worked_around_with_a_copy(hub, published, how):
+    before = local_path(f"hub://{REPO}")
+    hub.fail("/revision/", times=9, **how)
+    notes = []
+    with hurry(how):
+        assert local_path(f"hub://{REPO}", say=notes.append) == before
+    assert "as last seen" in notes[0]
+
+
+def test_a_copy_does_not_outlive_a_refusal(hub, published):
+    local_path(f"hub://{REPO}")
+    hub.fail("/revision/", status=403)
+    assert "does not allow it" in refused(local_path, f"hub://{REPO}")
+
+
+# --- others ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+def test_faults_of_lists_comparisons_and_collections(hub, published, status):
+    hub.fail("GET /api/models", status=status, times=9)
+    for call in (
+        lambda: list_hub(USER),
+        lambda: diff(published, f"hub://{REPO}"),
+        lambda: collect("Study", [REPO]),
+    ):
+        refused(call)
+    hub.faults.clear()
+    hub.fail("items", status=status, times=9)
+    refused(collect, "Study", [REPO])
+    hub.faults.clear()
+    assert collect("Study", [REPO]).added == (REPO,) and len(hub.collections) == 1
+
+
+def test_a_token_in_a_bundle_does_not_leave(hub, tmp_path):
+    for planted in (TOKEN, "hf_" + "SomeBodyElses" * 3):
+        bundle = toys.write_bundle(tmp_path / planted[:8], code_version=planted)
+        line = refused(publish, bundle, REPO)
+        assert "config.json holds what looks like an access token: nothing was sent" in line
+    assert hub.requests == []
+
+
+def test_a_token_that_the_hub_sends_back_is_not_shown(hub, published, capfd):
+    notes = []
+    body = b'{"error": "bad header {echo}"}'
+    hub.fail("POST|GET /api", status=403, body=body, times=99)
+    for call in (
+        lambda: publish(published, REPO, say=notes.append),
+        lambda: pull(REPO, say=notes.append),
+        lambda: list_hub(USER, say=notes.append),
+        lambda: collect("Study", [REPO], say=notes.append),
+    ):
+        assert "[token]" in refused(call)
+    out, err = capfd.readouterr()
+    assert TOKEN not in out + err + "".join(notes)
