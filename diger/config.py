@@ -279,7 +279,9 @@ def validate(model: type[AnyConfig], values: dict[str, Any], where: str) -> AnyC
         return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         first = error.errors()[0]
-        path = [str(part) for part in first["loc"]]
+        # The branch of a union appears in the path by its tag, which no recipe writes.
+        tags = ("causal", "t5", "sasrec", "popularity")
+        path = [str(part) for part in first["loc"] if part not in tags]
         key = ".".join(path) or "the recipe"
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(path[-1], _keys_at(values, path[:-1], model))

@@ -199,6 +199,10 @@ class Model:
         Raises:
             DigerError: empty history, unknown item, or a k, beam or decoding that makes no sense.
         """
+        if isinstance(history, str):
+            raise DigerError(
+                f"the history must be a list of item ids, oldest first; for one item: [{history!r}]"
+            )
         if not history:
             raise DigerError("the history is empty; give at least one item id, oldest first")
         if k < 1:

@@ -83,7 +83,9 @@ def evaluate(
             dataset,
             split,
             max_history=model.recipe.training.max_history,
-            batch_size=1 if decoding == "exact" and model.sids is not None else 256,
+            batch_size=1
+            if decoding == "exact" and model.sids is not None
+            else model.recipe.evaluation.batch_size,
             device=where,
             group=model.groups,
             users=users,

@@ -105,7 +105,7 @@ def _print(model: Model, story: str, ids: list[str], found: list[Recommendation]
     head = f"history, oldest first: {story}" if story else "history, oldest first"
     table = Table(title=Text(head), title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("")
-    table.add_column("item")
+    table.add_column("item", overflow="fold")
     if titled:
         table.add_column("title")
     if model.sids is not None:
@@ -124,7 +124,7 @@ def _print(model: Model, story: str, ids: list[str], found: list[Recommendation]
         padding=(0, 2, 0, 0),
     )
     table.add_column("")
-    table.add_column("item")
+    table.add_column("item", overflow="fold")
     if titled:
         table.add_column("title")
     if model.sids is not None:

@@ -33,6 +33,12 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Discard an unfinished run at --out.")
     ] = False,
+    sids_from: Annotated[
+        Path | None, typer.Option(help="Take tokenizer and SIDs from this bundle.")
+    ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Start from this bundle's recommender (and its SIDs).")
+    ] = None,
 ) -> None:
     """Train a recipe on a dataset and leave a checkpoint bundle.
 
@@ -69,6 +75,8 @@ def train(
             half=half,
             force=force,
             restart=restart,
+            sids_from=sids_from,
+            start_from=start_from,
             listener=Listener(say=watch.say, epoch=watch.epoch, ranked=watch.ranked),
         )
     from diger.cli.show import show
@@ -88,7 +96,7 @@ class _Watch:
 
     def say(self, text: str) -> None:
         """A step began or ended."""
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def epoch(self, event: EpochEvent) -> None:
         """A batch or an epoch is done."""

@@ -60,7 +60,8 @@ def ranked_from_list(
     """`Ranked` from decoded lists (B, W), best first.
 
     Args:
-        items: LongTensor (B, W) item rows, -1 where there is none.
+        items: LongTensor (B, W) item rows; -1 where there is none (score -inf), or for a SID that
+            no item has, which takes a place in the list all the same.
         scores: (B, W) their scores.
         targets: LongTensor (B,) item rows.
         group: LongTensor (items,) number of each item's collision group; None when no two items
@@ -71,13 +72,13 @@ def ranked_from_list(
     place = is_target.float().argmax(1)
     score = scores.gather(1, place[:, None])
     # Everything at least as good as the target, itself included.
-    rank = ((scores >= score) & (items >= 0)).sum(1)
+    rank = ((scores >= score) & scores.isfinite()).sum(1)
     rank = torch.where(found, rank, 0)
     group_first = rank
     if group is not None:
         same = (group[items.clamp(min=0)] == group[targets][:, None]) & (items >= 0)
         leader = scores.masked_fill(~same, -torch.inf).amax(1, keepdim=True)
-        ahead = ((scores >= leader) & ~same & (items >= 0)).sum(1)
+        ahead = ((scores >= leader) & ~same & scores.isfinite()).sum(1)
         group_first = torch.where(same.any(1), ahead + 1, 0)
     top = items[:, :TOP]
     if top.shape[1] < TOP:

@@ -104,7 +104,11 @@ def _config(record: RunRecord) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if record.content is not None:
         raw = record.content.raw
-        content = {"encoder": raw.encoder, "revision": raw.revision, "max_tokens": raw.max_tokens}
+        content = {
+            "encoder": encoder_name(raw.encoder),
+            "revision": raw.revision,
+            "max_tokens": raw.max_tokens,
+        }
     return {
         "format": schema.FORMAT_VERSION,
         "name": record.name,
@@ -123,7 +127,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
         },
         "arm": recipe.arm,
         "backbone": recipe.backbone.kind,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": _without_paths(recipe.model_dump(mode="json")),
         "tokenizer": tokenizer,
         "content": content,
         "seed": record.seed,
@@ -135,6 +139,22 @@ def _config(record: RunRecord) -> dict[str, Any]:
         "precision": "half" if record.half else "single",
         "selected_epoch": record.fitted.best_epoch if record.fitted else 0,
     }
+
+
+def encoder_name(encoder: str) -> str:
+    """A model's name as it is, the path of a .npy cut to the file's name."""
+    return Path(encoder).name if encoder.endswith(".npy") else encoder
+
+
+def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
+    """File paths cut to their names: where a file lay on this machine is nobody's business."""
+    content, file = recipe["content"], recipe["tokenizer"].get("file")
+    content["encoder"] = encoder_name(content["encoder"])
+    if file:
+        file["path"] = Path(file["path"]).name
+    if recipe["tokenizer"].get("checkpoint"):
+        recipe["tokenizer"]["checkpoint"] = Path(recipe["tokenizer"]["checkpoint"]).name
+    return recipe
 
 
 def _count(model: nn.Module | None) -> int:
@@ -253,7 +273,7 @@ def _content(content: Content, half: bool) -> tuple[dict[str, np.ndarray], dict[
     vectors = content.vectors.astype(np.float16 if half else np.float32)
     tensors = {"vectors": vectors, "missing": content.raw.missing, **content.transform.to_tensors()}
     metadata = {
-        "encoder": content.raw.encoder,
+        "encoder": encoder_name(content.raw.encoder),
         "revision": content.raw.revision,
         "max_tokens": str(content.raw.max_tokens or ""),
     }

@@ -10,7 +10,6 @@ a first metric of 0 included, and its (averaged) weights are what the caller get
 from __future__ import annotations
 
 import math
-import resource
 import signal
 import sys
 import time
@@ -275,6 +274,10 @@ def peak_memory(device: torch.device) -> int:
     """Most memory held so far in bytes: the GPU allocator's, or the process's resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows has no such count
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

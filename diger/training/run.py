@@ -6,7 +6,6 @@ and the bundle. Until the bundle is whole, all that a later sitting needs lies i
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -358,12 +358,7 @@ def _workshop(out: Path, restart: bool) -> Iterator[Path]:
     except OSError as error:
         raise DigerError(f"cannot make the folder {folder}: {error.strerror}") from None
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DigerError(
-                f"another process is training into {folder}; wait for it or give another --out"
-            ) from None
+        _hold(lock, folder)
         if restart:
             for path in folder.iterdir():
                 if path.name != "lock":
@@ -375,3 +370,17 @@ def _workshop(out: Path, restart: bool) -> Iterator[Path]:
                 shutil.rmtree(folder)  # it failed before there was anything to go on from
             raise
         shutil.rmtree(folder)
+
+
+def _hold(lock: TextIO, folder: Path) -> None:
+    """Take the lock, which the system releases however the process ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: no such lock; two runs into one folder are then not caught
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise DigerError(
+            f"another process is training into {folder}; wait for it or give another --out"
+        ) from None

@@ -63,8 +63,9 @@ def save_state(
     if average is not None:
         tensors |= {f"average.{i}": t for i, t in enumerate(average)}
     tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    device = next(module.parameters()).device
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     # Tied tensors may share memory; safetensors wants each to stand alone.
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
     temporary = path.with_suffix(".tmp")
@@ -112,6 +113,7 @@ def load_state(
         for i, tensor in enumerate(average):
             tensor.copy_(tensors[f"average.{i}"])
     torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    device = next(module.parameters()).device
+    if "random.cuda" in tensors and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
     return Progress(**json.loads(metadata["progress"]))
