@@ -1,5 +1,7 @@
 # Everything a checkout needs, in a virtual environment of its own (.venv).
 #   make demo    set up, and recommend from the demo bundle
+#   make app     set up, and open the web app on the bundles in checkpoints/
+#   make dashboard   set up, and open the dashboard on the same bundles
 #   make test    set up, and run the checks and the tests
 # On Linux without a GPU, a smaller torch:
 #   make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
@@ -8,10 +10,16 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test lint
+.PHONY: demo app dashboard test lint
 
 demo: .venv/ready
 	$(BIN)/python -m diger recommend checkpoints/demo-static-s0 --example 1
+
+app: .venv/ready
+	$(BIN)/python app/app.py --open
+
+dashboard: .venv/ready
+	$(BIN)/streamlit run dashboard/app.py
 
 test: .venv/ready-to-test lint
 	$(BIN)/python -m pytest

@@ -50,6 +50,7 @@ class CausalConfig(Config):
         feed_forward: hidden width of the feed-forward parts.
         item_hidden: hidden width of the perceptron that makes an item of its codes.
         decoder_layers: layers of the code decoder.
+        prefix_rows: rows of each hashed table of prefixes; 0 goes without.
         dropout: of residual branches and feed-forward parts.
     """
 
@@ -60,7 +61,8 @@ class CausalConfig(Config):
     feed_forward: Positive = 256
     item_hidden: Positive = 1024
     decoder_layers: Positive = 1
-    dropout: Rate = 0.2
+    prefix_rows: Annotated[int, Field(ge=0)] = 8192
+    dropout: Rate = 0.3
 
     @model_validator(mode="after")
     def _heads_divide(self) -> CausalConfig:
@@ -147,7 +149,7 @@ class TrainingConfig(Config):
     max_history: Annotated[int, Field(ge=2)] = 50
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     warmup: Rate = 0.05
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.2
     clip: Annotated[float, Field(gt=0)] = 1.0
     ema: Rate = 0.999
     label_smoothing: Rate = 0.0

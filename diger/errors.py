@@ -22,3 +22,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 class Stopped(DigerError):
     """Ctrl-C, after everything was saved."""
+
+
+class Busy(DigerError):
+    """Another process is at the same thing; not a fault, it only has to be left to it."""

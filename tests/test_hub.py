@@ -13,7 +13,7 @@ from hub_server import GIT_ATTRIBUTES, USER, Hub, point_client_at
 import diger
 from diger.bundle import Bundle
 from diger.errors import DigerError
-from diger.hub import collect, diff, list_hub, local_path, publish, pull
+from diger.hub import collect, diff, list_hub, local_path, members, publish, pull
 
 REPO = f"{USER}/toys"
 
@@ -123,6 +123,8 @@ def test_earlier_versions_stay_reachable(hub, bundle, tmp_path):
     with pytest.raises(DigerError, match=r"the tag v1 is there already.*choose another"):
         publish(bundle, REPO, tag="v1")
     assert publish(bundle, REPO, tag="v2").commit == second.commit  # what it names already
+    with pytest.raises(DigerError, match="is not a revision"):
+        publish(bundle, REPO, tag="v 3")
     assert len(hub.repos[REPO].order) == 3
 
 
@@ -353,6 +355,10 @@ def test_a_study_is_gathered_in_a_collection(hub, bundle):
     more = collect("Toy study", names)
     assert more.added == (names[5],) and set(more.were_in) == set(names[:5])
     assert len(hub.collections) == 1 and more.url == done.url
+    slug = done.url.partition("/collections/")[2]
+    assert members(slug) == [f"hub://{name}" for name in names]
+    with pytest.raises(DigerError, match=r"reading the collection ann/none: it is not on the Hub"):
+        members("ann/none")
     hub.make(f"{USER}/other", **{"README.md": b"---\ntags: [bert]\n---\n"})
     for wrong, message in (
         (f"{USER}/other", "no DIGER bundle"),

@@ -54,6 +54,16 @@ class HardwareEntry(TypedDict, total=False):
     threads: int
     torch: str
     python: str
+    processes: int  # where several trained together; memory is that of the first
+
+
+class OriginEntry(TypedDict, total=False):
+    """A bundle from which a run took something."""
+
+    name: str
+    arm: ArmEntry
+    seed: int
+    hash: str
 
 
 class Config(TypedDict, total=False):
@@ -65,6 +75,8 @@ class Config(TypedDict, total=False):
     arm: ArmEntry
     recipe: dict[str, Any]  # has "name"
     seed: int
+    sids_from: OriginEntry | None  # whose tokenizer and SIDs it took
+    start_from: OriginEntry | None  # whose recommender it started from
     code_version: str
     hardware: HardwareEntry
     seconds: dict[str, float]  # phase (tokenizer, training, evaluation, ...) -> seconds

@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from diger.charts.palette import method_colour
 from diger.charts.theme import layered, role, tips
 
 SIDE = 300  # pixels
@@ -33,39 +34,33 @@ def usage_grid(codes: pd.DataFrame, epoch: int, level: int, *, width: int = 16) 
     )
 
 
-def heat_map(grid: pd.DataFrame, most: int, *, dark: bool = False) -> alt.LayerChart:
-    """Usage of one level's codes, darker (in the dark, brighter) for more items; dead ones crossed.
+def heat_map(grid: pd.DataFrame, most: int) -> alt.LayerChart:
+    """Usage of one level's codes, stronger for more items; dead codes are crossed.
 
     Args:
         grid: from `usage_grid`.
-        most: items at the end of the colour scale, the same for all charts that stand together.
-        dark: which way the colours run.
+        most: items at the end of the scale, the same for all charts that stand together.
     """
     rows = int(grid["row"].max()) + 1 if len(grid) else 1
     columns = int(grid["column"].max()) + 1 if len(grid) else 1
-    ticks = [0, most] if most < 4 else [0, round(most / 4), most]
+    most = max(most, 1)
+    ticks = sorted({0, round(most / 4), most})
     base = alt.Chart(grid).encode(
         x=alt.X("column:O", axis=None),
         y=alt.Y("row:O", axis=None),
         tooltip=tips(code="d", items=","),
     )
-    colours = ["#182238", "#A9C8FF"] if dark else ["#EDF1F9", "#0B2A73"]
-    squares = base.mark_rect(stroke=role("ground"), strokeWidth=1).encode(
-        color=alt.Color(
+    # Opacity, not lightness: more items stand out from a light ground and from a dark one.
+    squares = base.mark_rect(color=method_colour("static"), stroke=role("ground")).encode(
+        opacity=alt.Opacity(
             "items:Q",
-            scale=alt.Scale(
-                type="sqrt", domain=[0, most], range=colours, clamp=True, interpolate="lab"
-            ),
+            scale=alt.Scale(type="sqrt", domain=[0, most], range=[0.04, 1.0]),
             legend=alt.Legend(
-                title="items a code", orient="top", values=ticks, gradientLength=140, format="~s"
+                title="items a code", orient="top", values=ticks, symbolType="square", format="~s"
             ),
         )
     )
     dead = base.transform_filter(alt.datum["items"] == 0).mark_point(
         shape="M-1,-1L1,1M-1,1L1,-1", size=14, filled=False, color=role("faint"), opacity=0.8
     )
-    return layered(
-        squares,
-        dead,
-        height=math.ceil(SIDE * rows / columns),
-    )
+    return layered(squares, dead, height=math.ceil(SIDE * rows / columns))

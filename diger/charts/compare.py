@@ -20,7 +20,9 @@ def dumbbell(frame: pd.DataFrame, arms: list[tuple[str, str]]) -> alt.LayerChart
     long = frame.melt("metric", ["a", "b"], var_name="side", value_name="value")
     long["name"] = long["side"].map(dict(zip(("a", "b"), names, strict=True)))
     y = alt.Y("metric:N", title=None, sort=None)
-    x = alt.X("value:Q", title="test", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
+    x = alt.X(
+        "value:Q", title="test", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5, format="~g")
+    )
     rule = alt.Chart(frame).mark_rule(strokeWidth=3, color=role("grid"))
     points = alt.Chart(long).mark_point(size=120)
     return layered(

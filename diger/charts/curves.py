@@ -6,11 +6,10 @@ The selected epoch of every run is a mark on its line.
 from __future__ import annotations
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from diger.charts.labels import end_labels
-from diger.charts.theme import layered, method_scales, tips
+from diger.charts.theme import layered, method_scales, role, tips
 
 HEIGHT = 300
 _LABELS = 0.26  # share of the width kept for the labels at the right
@@ -44,7 +43,7 @@ def curve(
     scales = method_scales(arms)
     first, last = int(known["epoch"].min()), int(known["epoch"].max())
     end = last + max(1, last - first) * _LABELS / (1 - _LABELS)
-    ticks = [int(t) for t in np.unique(np.linspace(first, last, min(7, last - first + 1)).round())]
+    ticks = _ticks(first, last)
     x = alt.X(
         "epoch:Q",
         title="epoch",
@@ -61,6 +60,10 @@ def curve(
     tooltip = tips(arm="", seed="d", epoch="d")
     tooltip.append(alt.Tooltip(f"{_field(value)}:Q", title=title, format=".4~g"))
     layers: list[alt.Chart] = []
+    # A single epoch makes no line, so its points must carry it.
+    points = alt.OverlayMarkDef(size=12, opacity=0.45)
+    if first == last:
+        points = alt.OverlayMarkDef(size=110, opacity=1)
     several = bands[bands["seeds"] > 1] if not bands.empty else bands
     if not several.empty:
         layers.append(
@@ -78,7 +81,7 @@ def curve(
         )
     layers.append(
         alt.Chart(known)
-        .mark_line(strokeWidth=1, opacity=0.45, point=alt.OverlayMarkDef(size=12, opacity=0.45))
+        .mark_line(strokeWidth=1, opacity=0.45, point=points)
         .encode(x=x, y=y, color=colour, detail="seed:N", tooltip=tooltip)
     )
     chosen = _chosen(known, selected, value)
@@ -88,15 +91,29 @@ def curve(
             .mark_point(size=110, filled=False, strokeWidth=2.5)
             .encode(x=x, y=y, color=colour, shape=_shape(scales), tooltip=tooltip)
         )
+    names = alt.Chart(end_labels(known, value, domain, height)).encode(
+        x=x, y=alt.Y("top:Q", title=title, scale=y_scale)
+    )
+    # The names are in ink, so that they can be read; a mark in the arm's colour leads each.
     layers.append(
-        alt.Chart(end_labels(known, value, domain, height))
-        .mark_text(align="left", baseline="top", dx=8, lineBreak="\n", lineHeight=15)
-        .encode(x=x, y=alt.Y("top:Q", title=title, scale=y_scale), text="words:N", color=colour)
+        names.mark_point(size=55, xOffset=12, yOffset=8).encode(color=colour, shape=_shape(scales))
+    )
+    layers.append(
+        names.mark_text(
+            align="left", baseline="top", dx=21, lineBreak="\n", lineHeight=15, color=role("ink")
+        ).encode(text="words:N")
     )
     return layered(
         *layers,
         height=height,
     )
+
+
+def _ticks(first: int, last: int, most: int = 7) -> list[int]:
+    """The first epoch and round ones after it."""
+    steps = (step * 10**power for power in range(7) for step in (1, 2, 5))
+    step = next(step for step in steps if (last - first) / step < most)
+    return [first, *(t for t in range(0, last + 1, step) if t - first >= step / 2)]
 
 
 def _chosen(known: pd.DataFrame, selected: pd.DataFrame | None, value: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from diger.charts.theme import layered, method_scales, role, tips
 
 
 def changed_by_level(frame: pd.DataFrame) -> alt.LayerChart:
-    """Share of items whose codes changed since the start, whole SID and level by level.
+    """Share of items whose codes changed since the start: arms down, whole SID and levels across.
 
     Args:
         frame: `arm, method, level, share`, means over seeds; level 0 is the whole SID.
@@ -19,23 +19,22 @@ def changed_by_level(frame: pd.DataFrame) -> alt.LayerChart:
         words=[f"{share:.0%}" for share in frame["share"]],
     )
     arms = list(shown[["arm", "method"]].drop_duplicates().itertuples(index=False, name=None))
-    scales = method_scales(arms)
     base = alt.Chart(shown).encode(
-        x=alt.X("where:N", title=None, sort=None, axis=alt.Axis(labelAngle=0)),
-        xOffset=alt.XOffset("arm:N", sort=[a for a, _ in arms]),
-        y=alt.Y(
-            "share:Q",
-            title="items that changed",
-            scale=alt.Scale(domain=[0, 1]),
-            axis=alt.Axis(format=".0%", tickCount=5),
-        ),
+        x=alt.X("where:N", title=None, sort=None, axis=alt.Axis(labelAngle=0, orient="top")),
+        y=alt.Y("arm:N", title=None, sort=[a for a, _ in arms]),
         tooltip=tips(arm="", where="", share=".1%"),
     )
-    legend = alt.Legend(title=None) if len(arms) > 1 else None
+    squares = base.mark_rect(stroke=role("ground"), strokeWidth=3, cornerRadius=4).encode(
+        color=alt.Color("arm:N", scale=method_scales(arms)["color"], legend=None),
+        # Never so dark that the number in it could not be read.
+        opacity=alt.Opacity(
+            "share:Q", scale=alt.Scale(domain=[0, 1], range=[0.06, 0.6]), legend=None
+        ),
+    )
     return layered(
-        base.mark_bar().encode(color=alt.Color("arm:N", scale=scales["color"], legend=legend)),
-        base.mark_text(dy=-8, color=role("ink")).encode(text="words:N"),
-        height=300,
+        squares,
+        base.mark_text(color=role("ink"), fontWeight=600).encode(text="words:N"),
+        height=46 * max(2, len(arms)),
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import altair as alt
@@ -15,32 +16,59 @@ from diger.errors import DigerError
 WIDTH = 760
 
 
-def to_svg(chart: alt.Chart | alt.LayerChart, look: Look = LIGHT, width: int = WIDTH) -> str:
+def to_svg(
+    chart: alt.Chart | alt.LayerChart,
+    look: Look = LIGHT,
+    width: int = WIDTH,
+    *,
+    title: str = "",
+    source: str = "",
+) -> str:
     """The chart as an SVG document on the look's ground.
+
+    Args:
+        chart: from one of the functions of this package.
+        look: light or dark, and how large.
+        width: of the plot with its axes, in pixels.
+        title: above the chart, wrapped.
+        source: below the title in small type: when it was made and from what.
 
     Raises:
         DigerError: `vl-convert-python` is not installed, or the chart cannot be drawn.
     """
-    return _convert("vegalite_to_svg", _spec(chart, look, width), look)
+    return _convert("vegalite_to_svg", _spec(chart, look, width, title, source))
 
 
 def to_png(
-    chart: alt.Chart | alt.LayerChart, look: Look = LIGHT, width: int = WIDTH, *, scale: float = 2.0
+    chart: alt.Chart | alt.LayerChart,
+    look: Look = LIGHT,
+    width: int = WIDTH,
+    *,
+    title: str = "",
+    source: str = "",
+    scale: float = 2.0,
 ) -> bytes:
-    """The chart as a PNG, `scale` pixels a unit. Raises as `to_svg`."""
-    return _convert("vegalite_to_png", _spec(chart, look, width), look, scale=scale)
+    """The chart as a PNG, `scale` pixels a unit; the rest as in `to_svg`."""
+    return _convert("vegalite_to_png", _spec(chart, look, width, title, source), scale=scale)
 
 
-def _spec(chart: alt.Chart | alt.LayerChart, look: Look, width: int) -> dict[str, Any]:
+def _spec(
+    chart: alt.Chart | alt.LayerChart, look: Look, width: int, title: str, source: str
+) -> dict[str, Any]:
     spec = specification(chart, look)
     spec["width"] = width
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     spec["background"] = look.ground
     spec["padding"] = 12
+    letters = max(20, int(width / (8.2 * look.scale)))
+    if title:
+        spec["title"] = {"text": textwrap.wrap(title, letters)}
+        if source:
+            spec["title"]["subtitle"] = textwrap.wrap(source, int(letters * 1.15))
     return spec
 
 
-def _convert(function: str, spec: dict[str, Any], look: Look, **options: Any) -> Any:
+def _convert(function: str, spec: dict[str, Any], **options: Any) -> Any:
     try:
         import vl_convert
     except ImportError:

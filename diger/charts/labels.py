@@ -86,13 +86,21 @@ def point_labels(
 
 
 def _apart(wanted: np.ndarray, sizes: np.ndarray, height: float) -> np.ndarray:
-    """Ascending middles moved up until neighbours fit, then centred again, within the plot."""
-    moved = wanted.copy()
-    for i in range(1, len(moved)):
-        moved[i] = max(moved[i], moved[i - 1] + (sizes[i] + sizes[i - 1]) / 2)
-    moved -= (moved - wanted).mean()
-    over = moved[-1] + sizes[-1] / 2 - height
-    return moved - max(over, 0.0)
+    """Middles as near as can be (least squares) to ascending wanted ones, without overlap.
+
+    With the gaps that neighbours need taken out this is isotonic regression, by pooling adjacent
+    violators; then everything is kept within the plot.
+    """
+    gaps = np.concatenate([[0.0], np.cumsum((sizes[1:] + sizes[:-1]) / 2)])
+    pools: list[tuple[float, int]] = []
+    for value in wanted - gaps:
+        pools.append((float(value), 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (b, m), (a, n) = pools.pop(), pools.pop()
+            pools.append(((a * n + b * m) / (n + m), n + m))
+    level = np.concatenate([np.full(n, value) for value, n in pools])
+    lowest, highest = sizes[0] / 2, height - sizes[-1] / 2 - gaps[-1]
+    return np.clip(level, lowest, max(highest, lowest)) + gaps
 
 
 def _box(x: float, y: float, long: float, align: _Align) -> tuple[float, float, float, float]:

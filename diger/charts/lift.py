@@ -77,7 +77,9 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
         metric: on the axis.
     """
     y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=240))
-    x = alt.X("value:Q", title=metric, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
+    x = alt.X(
+        "value:Q", title=metric, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4, format="~g")
+    )
     colour = alt.Color("method:N", scale=_methods(), legend=None)
     tooltip = tips(name=("arm", ""), value=(metric, ".4f"), note=("how", ""))
     ends = frame[["value", "high"]].max(axis=1)

@@ -41,7 +41,7 @@ def slice_forest(frame: pd.DataFrame, metric: str, method: str) -> alt.LayerChar
     zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=role("rule"), strokeWidth=1.5)
     known = alt.datum.low != None  # noqa: E711 - a Vega expression
     x = alt.X(
-        "difference:Q", title=f"difference in {metric}", axis=alt.Axis(format="+.2~f", tickCount=5)
+        "difference:Q", title=f"difference in {metric}", axis=alt.Axis(format="+.4~f", tickCount=5)
     )
     return layered(
         zero.encode(x="x:Q"),

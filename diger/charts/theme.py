@@ -25,40 +25,53 @@ class Look:
     Attributes:
         dark: light ink on a dark ground.
         scale: size of type and marks; 1 on a desk, more on a projector.
+        adaptive: take the inks from the page around the chart (CSS), so that a change of its theme
+            changes the chart at once. Only for browsers: a file has no page around it.
     """
 
     dark: bool = False
     scale: float = 1.0
+    adaptive: bool = False
 
     @property
     def ink(self) -> str:
         """Colour of text that must be read."""
-        return "#E9ECF1" if self.dark else "#1D2330"
+        return self._one_of("#1D2330", "#E9ECF1", "currentColor")
 
     @property
     def faint(self) -> str:
         """Colour of text that may be read: axis labels, notes; 4.5:1 on its ground."""
-        return "#AEB6C4" if self.dark else "#545C6B"
+        return self._one_of("#545C6B", "#AEB6C4", _mixed(75))
 
     @property
     def grid(self) -> str:
         """Colour of grid lines."""
-        return "#2C323E" if self.dark else "#E4E7EC"
+        return self._one_of("#E4E7EC", "#2C323E", _mixed(13))
 
     @property
     def rule(self) -> str:
         """Colour of axes and the zero line."""
-        return "#7C8596" if self.dark else "#8B93A1"
+        return self._one_of("#8B93A1", "#7C8596", _mixed(45))
 
     @property
     def ground(self) -> str:
         """Colour behind everything, where the chart brings its own."""
-        return "#0E1117" if self.dark else "#FFFFFF"
+        return self._one_of("#FFFFFF", "#0E1117", "Canvas")
+
+    def _one_of(self, light: str, dark: str, adaptive: str) -> str:
+        if self.adaptive:
+            return adaptive
+        return dark if self.dark else light
+
+
+def _mixed(percent: int) -> str:
+    """The page's text colour, let through to its ground."""
+    return f"color-mix(in srgb, currentColor {percent}%, transparent)"
 
 
 _ROLE = "theme:"
 _ROLES = ("ink", "faint", "rule", "grid", "ground")
-LIGHT, DARK = Look(), Look(dark=True)
+LIGHT, DARK, ADAPTIVE = Look(), Look(dark=True), Look(adaptive=True)
 
 
 def config(look: Look) -> dict[str, Any]:
@@ -134,6 +147,9 @@ def specification(chart: alt.Chart | alt.LayerChart, look: Look = LIGHT) -> dict
     """The Vega-Lite specification of `styled(chart, look)`."""
     spec = chart.to_dict(validate=False)
     spec["config"] = config(look)
+    if look.scale != 1:
+        for layer in spec.get("layer", [spec]):
+            _enlarge(layer["mark"], look.scale)
     return _coloured(spec, look)
 
 
@@ -179,6 +195,18 @@ def method_scales(arms: Iterable[tuple[str, str]]) -> dict[str, alt.Scale]:
         "shape": alt.Scale(domain=names, range=[method_shape(m) for m in methods.values()]),
         "dash": alt.Scale(domain=names, range=dashes),
     }
+
+
+def _enlarge(mark: dict[str, Any], scale: float) -> None:
+    """Scale what a chart set for a mark itself; the rest comes from the config."""
+    powers = {"size": 2} | dict.fromkeys(
+        ("strokeWidth", "thickness", "dx", "dy", "xOffset", "yOffset", "lineHeight"), 1
+    )
+    if mark.get("type") == "tick":
+        powers["size"] = 1
+    for name, power in powers.items():
+        if isinstance(mark.get(name), int | float):
+            mark[name] *= scale**power
 
 
 def _coloured(value: Any, look: Look) -> Any:

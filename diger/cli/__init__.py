@@ -18,6 +18,7 @@ COMMANDS = (
     "prepare",
     "embed",
     "train",
+    "study",
     "evaluate",
     "recommend",
     "show",
@@ -26,7 +27,7 @@ COMMANDS = (
     "convert",
     "publish",
     "pull",
-    "list",
+    "listing",
     "diff",
     "collect",
 )

@@ -42,36 +42,40 @@ def train(
 ) -> None:
     """Train a recipe on a dataset and leave a checkpoint bundle.
 
-    Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was.
+    Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was. On several GPUs:
+    torchrun --nproc-per-node 4 -m diger train ..., with the same batch size in all.
     """
     from diger.config import load_recipe
 
     loaded = load_recipe(recipe)  # a misspelt key should not wait for torch
     import torch
 
-    from diger.training.environment import pick_device
+    from diger.training.distributed import is_first, joined
     from diger.training.run import Listener
     from diger.training.run import train as run
 
     if threads:
         torch.set_num_threads(threads)
     console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
+    with (
+        joined(device) as where,
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not (console.is_terminal and is_first()),
+            transient=True,
+        ) as progress,
+    ):
         watch = _Watch(progress, console)
         run(
             loaded,
             data,
             out,
             seed=seed,
-            device=pick_device(device),
+            device=where,
             half=half,
             force=force,
             restart=restart,
@@ -79,6 +83,8 @@ def train(
             start_from=start_from,
             listener=Listener(say=watch.say, epoch=watch.epoch, ranked=watch.ranked),
         )
+        if not is_first():
+            return
     from diger.cli.show import show
 
     show(out)

@@ -1,8 +1,8 @@
 """A catalogue file: item text that a bundle may not carry, kept beside it on one's own machine.
 
-`items.parquet` of a dataset folder is one; so is the simple format's `items.jsonl`, gzipped or
-not. It is joined by `item_id`: rows the bundle does not know are passed over, and items that the
-file does not have simply stay without text.
+A dataset folder is one (its `items.parquet` is read), and so is any table or `items.jsonl` with an
+`item_id` and some of title, description, brand and categories. It is joined by `item_id`: rows the
+bundle does not know are passed over, and items that the file does not have stay without text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from diger.bundle.text import printable
 from diger.data.readers.objects import objects
 from diger.errors import DigerError
 
-SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
+SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".tsv")
 
 
 def load_catalogue(path: str | Path) -> pd.DataFrame:
@@ -30,9 +30,11 @@ def load_catalogue(path: str | Path) -> pd.DataFrame:
         DigerError: no such file, a format that is not read, or no `item_id` in it.
     """
     path = Path(path)
+    if path.is_dir():
+        path = path / "items.parquet"
     if not path.name.endswith(SUFFIXES):
         raise DigerError(
-            f"{path}: a catalogue file is items.parquet of a dataset folder, or .jsonl[.gz]"
+            f"{path}: a catalogue is a dataset folder, or a file of {', '.join(SUFFIXES)}"
         )
     if not path.is_file():
         raise DigerError(f"{path}: there is no such catalogue file")
@@ -43,6 +45,11 @@ def load_catalogue(path: str | Path) -> pd.DataFrame:
             raise DigerError(
                 f"{path}: not readable parquet ({printable(error, 80)}); prepare the dataset again"
             ) from None
+    elif path.suffix in (".csv", ".tsv"):
+        try:
+            table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str)
+        except (OSError, ValueError) as error:
+            raise DigerError(f"{path}: not a readable table ({printable(error, 80)})") from None
     else:
         wanted = ("item_id", *TEXT_COLUMNS)
         table = pd.DataFrame(

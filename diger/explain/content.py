@@ -1,4 +1,4 @@
-"""Nearest neighbours in content space: what the tokenizer was given, before any code. Numpy only."""
+"""Nearest neighbours in content space: what the tokenizer was given, before any code."""
 
 from __future__ import annotations
 

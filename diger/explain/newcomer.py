@@ -62,6 +62,12 @@ def content_vector(model: Model, text: str) -> np.ndarray:
             "items"
         )
     made = model.bundle.tensor_metadata(schema.CONTENT)
+    if made["encoder"].startswith("file:") or made["revision"].startswith("sha256:"):
+        raise DigerError(
+            f"{model.bundle.name} was trained on content vectors of the trainer's own "
+            f"({made['encoder'].removeprefix('file:')}), so the text of a new item cannot be "
+            "turned into one here"
+        )
     encoder = _encoder(f"{made['encoder']}@{made['revision']}", int(made["max_tokens"] or 64))
     return model.transform.transform(encoder.encode([text]))[0]
 

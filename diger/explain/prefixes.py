@@ -33,8 +33,8 @@ def shared_depth(codes: np.ndarray, reference: Sequence[int] | np.ndarray) -> np
 
 def rows_under(codes: np.ndarray, prefix: Sequence[int]) -> np.ndarray:
     """Item rows (m,) whose codes (n, levels) begin with `prefix`, in row order."""
-    prefix = np.asarray(prefix, dtype=np.int64)
-    return np.flatnonzero((np.asarray(codes)[:, : len(prefix)] == prefix).all(axis=1))
+    wanted = np.asarray(prefix, dtype=np.int64)
+    return np.flatnonzero((np.asarray(codes)[:, : len(wanted)] == wanted).all(axis=1))
 
 
 def children(codes: np.ndarray, prefix: Sequence[int]) -> list[tuple[int, np.ndarray]]:

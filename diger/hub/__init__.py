@@ -6,7 +6,7 @@ The Hub's client is imported only when it is used, torch never.
 
 from diger.hub.address import Address, is_address, parse
 from diger.hub.catalogue import attach_titles, read_titles
-from diger.hub.collection import Collected, collect
+from diger.hub.collection import Collected, collect, members
 from diger.hub.difference import Difference, diff
 from diger.hub.fetch import local_path
 from diger.hub.listing import Listed, list_hub
@@ -27,6 +27,7 @@ __all__ = [
     "is_address",
     "list_hub",
     "local_path",
+    "members",
     "parse",
     "publish",
     "pull",

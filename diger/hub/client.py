@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0  # seconds without a byte in either direction
 PATIENCE = 60  # seconds that a limit on requests may ask us to wait, unasked
 _TRIES = 3
+_ONE_AT_A_TIME = threading.RLock()  # the session, its hooks and its log are the whole process's
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -62,17 +64,18 @@ def connection(say: Say) -> Iterator[HfApi]:
         if _origin(asked) == home != _origin(urljoin(asked, place)):
             raise SentElsewhere(urlsplit(urljoin(asked, place)).netloc)
 
-    session = get_session()
-    hooks = {name: list(found) for name, found in session.event_hooks.items()}
-    session.event_hooks = {
-        "request": [*hooks.get("request", []), mind],
-        "response": [*hooks.get("response", []), stay],
-    }
-    try:
-        with _remarks(say):
-            yield HfApi(library_name="diger", library_version=_version())
-    finally:
-        session.event_hooks = hooks
+    with _ONE_AT_A_TIME:
+        session = get_session()
+        hooks = {name: list(found) for name, found in session.event_hooks.items()}
+        session.event_hooks = {
+            "request": [*hooks.get("request", []), mind],
+            "response": [*hooks.get("response", []), stay],
+        }
+        try:
+            with _remarks(say):
+                yield HfApi(library_name="diger", library_version=_version())
+        finally:
+            session.event_hooks = hooks
 
 
 def patiently(ask: Callable[[], T], say: Say) -> T:

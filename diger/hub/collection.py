@@ -78,6 +78,22 @@ def collect(
     )
 
 
+def members(slug: str, *, say: Say = say_on_stderr) -> list[str]:
+    """Addresses of the models in a collection, in its order.
+
+    Args:
+        slug: `owner/title-id`, as at the end of the collection's web address.
+        say: gets notes for people.
+
+    Raises:
+        DigerError: there is none, or a fault of the Hub.
+    """
+    doing = f"reading the collection {printable(slug, 80)}"
+    with connection(say) as api, explained(doing):
+        items = patiently(lambda: api.get_collection(slug), say).items
+    return [f"hub://{item.item_id}" for item in items if item.item_type == "model"]
+
+
 def _bundle(api: HfApi, repo_id: str, doing: str, say: Say) -> Listed:
     with explained(f"{doing}: {repo_id}", safe="Nothing on the Hub was changed"):
         one = listed(patiently(lambda: api.model_info(repo_id), say))

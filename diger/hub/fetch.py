@@ -65,7 +65,7 @@ def fetch(address: Address, *, again: bool = False, say: Say = say_on_stderr) ->
     doing = f"fetching {address}"
     with connection(say) as api:
         try:
-            with explained(doing, safe=_SAFE):
+            with explained(doing):
                 there = hub.look(api, address, say)
         except Unreachable as error:
             return _from_cache(address, error, say)

@@ -16,7 +16,7 @@ from diger.bundle.reader import Bundle
 from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.hub import remote as hub
-from diger.hub.address import is_address, parse_repo_id
+from diger.hub.address import is_address, parse, parse_repo_id
 from diger.hub.client import Say, connection, patiently, say_on_stderr
 from diger.hub.faults import Unreachable, current_token, explained
 from diger.hub.fetch import local_path
@@ -67,6 +67,8 @@ def publish(
         DigerError: a broken bundle, or whatever the Hub or the way to it refuses.
     """
     repo_id = parse_repo_id(repo_id)
+    if tag is not None:
+        parse(f"{repo_id}@{tag}")  # a tag nobody could load by is refused before anything is sent
     opened = Bundle.open(local_path(bundle, say=say))
     beside, note = _sibling(opened, bundle, sibling, say)
     release = make_release(

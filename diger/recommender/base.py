@@ -37,11 +37,14 @@ class CodeView:
             hard code and whose gradient is the soft assignment's; None when nothing is to be
             learnt through the codes. The suffix never has one.
         places: where the gradient of the mixture is let through, of `GRADIENT_PLACES`.
+        frequency: LongTensor (n,): how often each is a target of the whole batch, for a process
+            that works on a share of it; None where the targets given are all.
     """
 
     codes: Tensor
     mixture: tuple[Tensor, ...] | None = None
     places: frozenset[str] = frozenset(GRADIENT_PLACES)
+    frequency: Tensor | None = None
 
     def soft(self, place: str) -> bool:
         """Whether the tokenizer is to learn at `place`."""
@@ -55,10 +58,33 @@ class Batch:
     Attributes:
         items: LongTensor (B, T) item rows, oldest first; padding repeats row 0.
         lengths: LongTensor (B,) events in each history, at least 2 in training.
+        whole: the batch of all processes that this one is a share of; None where it is all.
     """
 
     items: Tensor
     lengths: Tensor
+    whole: Batch | None = None
+
+    def distinct(self) -> tuple[Tensor, Tensor]:
+        """The distinct items (n,) of the whole batch, and this one's (B, T) as positions there."""
+        if self.whole is None:
+            unique, index = torch.unique(self.items, return_inverse=True)
+            return unique, index
+        unique = torch.unique(self.whole.items)
+        return unique, torch.searchsorted(unique, self.items)
+
+    def events(self, first: int = 0) -> Tensor:
+        """Items (events,) of the whole batch from each history's event `first` on, no padding."""
+        every = self if self.whole is None else self.whole
+        steps = torch.arange(first, every.items.shape[1], device=every.items.device)
+        return every.items[:, first:][steps < every.lengths[:, None]]
+
+    def frequency(self, unique: Tensor) -> Tensor | None:
+        """See `CodeView`, for the distinct items (n,)."""
+        if self.whole is None:
+            return None
+        targets = torch.searchsorted(unique, self.events(first=1))
+        return torch.bincount(targets, minlength=len(unique))
 
 
 class Losses(NamedTuple):

@@ -59,6 +59,29 @@ class CodeEmbeddings(nn.Module):
         return torch.stack(parts, dim=-2)
 
 
+class PrefixTables(nn.Module):
+    """A vector for each prefix of two or more codes, hashed: prefix n-grams (Zheng et al. 2025).
+
+    Residual codes mean little alone; this gives a prefix, and with the longest one nearly every
+    item, a vector of its own. Prefixes that fall on one row share it. It learns by heart, so it
+    wants the weight decay that item vectors want.
+    """
+
+    def __init__(self, *, lengths: int, rows: int, d_model: int) -> None:
+        super().__init__()
+        self.tables = nn.ParameterList(
+            nn.Parameter(torch.randn(rows, d_model) * 0.02) for _ in range(lengths)
+        )
+
+    def forward(self, prefix: Tensor) -> Tensor:
+        """(..., l) codes, l >= 2, to (..., d): the table of length l."""
+        table = self.tables[prefix.shape[-1] - 2]
+        key = prefix[..., 0]
+        for position in range(1, prefix.shape[-1]):
+            key = (key * 1_000_003 + prefix[..., position] + 1) % 2_147_483_647
+        return F.embedding(key % len(table), table)
+
+
 @dataclass(frozen=True, eq=False)
 class Memory:
     """Encoded histories.
@@ -97,6 +120,10 @@ class CausalRecommender(Recommender):
             max_history=max_history,
         )
         self.query = nn.Linear(d, d)
+        # Prefixes without the suffix: that number means nothing from one prefix to the next.
+        lengths = max(0, len(sizes) - 2) if config.prefix_rows else 0
+        self.item_prefixes = PrefixTables(lengths=lengths, rows=config.prefix_rows, d_model=d)
+        self.query_prefixes = PrefixTables(lengths=lengths, rows=config.prefix_rows, d_model=d)
         self.position = nn.Parameter(torch.randn(len(sizes), d) * 0.02)
         self.prefix = nn.ModuleList(
             nn.Linear(position * d, d, bias=False) for position in range(1, len(sizes))
@@ -124,22 +151,28 @@ class CausalRecommender(Recommender):
             return prefix.new_zeros(prefix.shape[:-1])
         return self.prior.trie.find(prefix)
 
-    def item_vectors(self, embedded: Tensor) -> Tensor:
-        """(n, length, d) code embeddings to (n, d) item vectors."""
-        return self.item(embedded.flatten(1))
+    def item_vectors(self, embedded: Tensor, codes: Tensor) -> Tensor:
+        """Item vectors (n, d) of codes (n, length), embedded (n, length, d)."""
+        vectors = self.item(embedded.flatten(1))
+        for length in range(2, 2 + len(self.item_prefixes.tables)):
+            vectors = vectors + self.item_prefixes(codes[:, :length])
+        return vectors
 
     def encode(self, view: CodeView, index: Tensor, lengths: Tensor) -> Memory:
         """The memory of histories `index` (B, T), positions in `view`, with `lengths` (B,)."""
-        hidden = self.encoder(self.item_vectors(self.codes(view))[index])
+        hidden = self.encoder(self.item_vectors(self.codes(view), view.codes)[index])
         steps = torch.arange(index.shape[1], device=index.device)
         mask = (steps < lengths[:, None])[:, None, None]
         return Memory(hidden, last_positions(hidden, lengths), mask)
 
-    def _query(self, state: Tensor, embedded: Tensor, position: int) -> Tensor:
-        """Query (..., d) for the code at `position`, from state and earlier codes (..., l, d)."""
+    def _query(self, state: Tensor, embedded: Tensor, prefix: Tensor) -> Tensor:
+        """Query (..., d) for the code after prefix (..., l), embedded (..., l, d), from state."""
+        position = prefix.shape[-1]
         query = state + self.position[position]
         if position:
             query = query + self.prefix[position - 1](embedded.flatten(-2))
+        if position >= 2 and len(self.query_prefixes.tables):
+            query = query + self.query_prefixes(prefix)
         return query
 
     def _logits(self, query: Tensor, position: int, node: Tensor) -> Tensor:
@@ -154,7 +187,7 @@ class CausalRecommender(Recommender):
         position = check_prefix(prefix, self.sizes)
         state = self.query(memory.last)[:, None].expand(-1, prefix.shape[1], -1)
         embedded = self.codes.prefix(prefix) if position else state
-        query = self._query(state, embedded, position)
+        query = self._query(state, embedded, prefix)
         for block in self.decoder:
             query = block(query, memory.hidden, memory.mask)
         return self._logits(self.norm(query), position, self._node(prefix))
@@ -166,7 +199,7 @@ class CausalRecommender(Recommender):
         # One pass for each distinct way in: without joint training there is one.
         embedded = {soft: self.codes(view, soft) for soft in {view.soft(p) for p in _EMBEDDED}}
         vectors = {
-            soft: self.item_vectors(embedded[soft])
+            soft: self.item_vectors(embedded[soft], view.codes)
             for soft in {view.soft("history"), view.soft("alignment")}
         }
         hidden = self.encoder(vectors[view.soft("history")][index[:, :-1]])  # (B, T, d)
@@ -175,8 +208,12 @@ class CausalRecommender(Recommender):
         length = len(self.sizes)
         state = self.query(hidden)
         known = embedded[view.soft("decoder")][target]  # (B, T, length, d)
+        targets = view.codes[target]  # (B, T, length)
         query = torch.stack(
-            [self._query(state, known[:, :, :position], position) for position in range(length)],
+            [
+                self._query(state, known[:, :, :position], targets[..., :position])
+                for position in range(length)
+            ],
             dim=2,
         ).flatten(1, 2)  # (B, T * length, d)
         at = torch.arange(steps, device=index.device)
@@ -185,7 +222,7 @@ class CausalRecommender(Recommender):
             query = block(query, hidden, causal)
         real = at < (lengths - 1)[:, None]  # (B, T)
         query = self.norm(query).view(batch, steps, length, d)[real]
-        codes = view.codes[target[real]]
+        codes = targets[real]
         losses = []
         node = codes.new_zeros(len(codes))  # where in the trie the codes so far lead
         for position in range(length):
@@ -196,15 +233,21 @@ class CausalRecommender(Recommender):
             losses.append(code_cross_entropy(logits, codes[:, position], labels, smoothing))
             if self.prior is not None:
                 node = self.prior.trie.child(position, node, codes[:, position])
-        alignment = self._alignment(hidden[real], vectors[view.soft("alignment")], target[real])
+        frequency = view.frequency
+        if frequency is None:
+            frequency = torch.bincount(target[real], minlength=len(view.codes))
+        alignment = self._alignment(
+            hidden[real], vectors[view.soft("alignment")], target[real], frequency
+        )
         return Losses(torch.stack(losses), alignment)
 
-    def _alignment(self, hidden: Tensor, vectors: Tensor, target: Tensor) -> Tensor:
+    def _alignment(
+        self, hidden: Tensor, vectors: Tensor, target: Tensor, frequency: Tensor
+    ) -> Tensor:
         """In-batch softmax of hidden states (N, d) over the batch's item vectors (n, d).
 
         Scores are corrected by how often an item is a target in the batch (log-Q correction of
         Yi et al. 2019), or popular items would be pushed away for being sampled often.
         """
-        frequency = torch.bincount(target, minlength=len(vectors)).clamp(min=1)
         scores = self.align_hidden(hidden) @ self.align_item(vectors).T * self.align_scale.exp()
-        return F.cross_entropy(scores - frequency.log(), target)
+        return F.cross_entropy(scores - frequency.clamp(min=1).log(), target)

@@ -48,6 +48,7 @@ def pair(
     *,
     metric: str = "ndcg@10",
     split: str = "test",
+    by_seed: bool = True,
 ) -> Paired:
     """Line up the runs of two arms by seed and user.
 
@@ -55,6 +56,7 @@ def pair(
         baseline, arm: seeds of one arm each (one group of `runs_frame`), one bundle a seed.
         metric: that the guards ask for.
         split: of `ranks.parquet`.
+        by_seed: pair equal seeds; without, the one run of each side whatever its seed.
 
     Raises:
         DigerError: the arms cannot be compared; the message says why in plain words.
@@ -64,7 +66,9 @@ def pair(
     reasons = refusals(run_row(baseline[0]), run_row(arm[0]), metric)
     if reasons:
         raise DigerError("; ".join(reasons))
-    a, b = _by_seed(baseline), _by_seed(arm)
+    if not by_seed and not len(baseline) == len(arm) == 1:
+        raise DigerError("runs of different seeds are compared one with one")
+    a, b = (_by_seed(side) if by_seed else {0: side[0]} for side in (baseline, arm))
     seeds = tuple(sorted(a.keys() & b.keys()))
     if not seeds:
         raise DigerError(

@@ -13,7 +13,7 @@ import numpy as np
 from diger.errors import DigerError
 
 ABOUT = "about these trained models, not about the method"
-SAMPLES = 9999
+SAMPLES = 1999
 
 
 def randomisation_p(differences: np.ndarray, samples: int = SAMPLES, random_seed: int = 0) -> float:

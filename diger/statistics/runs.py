@@ -29,8 +29,8 @@ def runs_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
     """One row a bundle, in their order.
 
     Columns: `bundle, path, hash, kind`; `dataset, title, simulated, fingerprint, split, users,
-    items`; `method, decay, noise, arm, group, variant, recipe, backbone, tokenizer,
-    seed`; `decoding,
+    items`; `method, decay, noise, arm, origin, group, variant, recipe, backbone,
+    tokenizer, seed`; `decoding,
     test_users` of the headline test result; `parameters, memory_bytes, seconds` (all but
     evaluation), `seconds_<phase>`, `epochs, selected_epoch, device, cpu, threads, code_version`;
     then `test_<metric>`, `validation_<metric>`, `corrected_<metric>` (test, collision-corrected)
@@ -51,6 +51,7 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
     method, decay, noise = (
         str(entry(config, "arm", k) or "") for k in ("method", "decay", "noise")
     )
+    origin = _origin(config)
     test = documents.headline(bundle.metrics, "test")
     validation = documents.headline(bundle.metrics, "validation")
     row: dict[str, Any] = {
@@ -68,7 +69,8 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
         "method": method,
         "decay": decay,
         "noise": noise,
-        "arm": arm_label(method, decay, noise),
+        "arm": arm_label(method, decay, noise) + (f", {origin}" if origin else ""),
+        "origin": origin,
         "variant": _recipe_digest(config),
         "recipe": str(entry(config, "recipe", "name") or ""),
         "backbone": str(config.get("backbone") or ""),
@@ -181,6 +183,23 @@ def _arm_names(frame: pd.DataFrame) -> list[str]:
     return [names[group] for group in frame["group"]]
 
 
+def _origin(config: Mapping[str, Any]) -> str:
+    """What a run took from another bundle, in words; empty for nothing, or for static SIDs.
+
+    Static SIDs are where every arm begins; sharing them between arms of a seed is no difference.
+    """
+    told = []
+    for key, words in (("start_from", "from"), ("sids_from", "SIDs of")):
+        arm = entry(config, key, "arm")
+        if not isinstance(arm, Mapping):
+            continue
+        label = arm_label(*(str(arm.get(k) or "none") for k in ("method", "decay", "noise")))
+        same = entry(config, "start_from", "hash") == entry(config, key, "hash")
+        if key == "start_from" or (label != "static" and not same):
+            told.append(f"{words} {label}")
+    return ", ".join(told)
+
+
 def _recipe_digest(config: Mapping[str, Any]) -> str:
     return _digest([_without_names(config.get("recipe")), config.get("backbone")])
 
@@ -202,7 +221,7 @@ def _number(value: object) -> float:
 
 _COLUMNS = (
     *("bundle", "path", "hash", "kind", "dataset", "title", "simulated", "fingerprint", "split"),
-    *("users", "items", "method", "decay", "noise", "arm", "group", "variant", "recipe"),
+    *("users", "items", "method", "decay", "noise", "arm", "origin", "group", "variant", "recipe"),
     *(
         "backbone",
         "tokenizer",

@@ -8,6 +8,7 @@ standard deviation is that of a sample (n - 1), blank with one seed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -16,8 +17,8 @@ from diger.statistics.runs import runs_frame
 
 _KEYS = ["dataset", "group"]
 _SHARED = (
-    *("title", "simulated", "fingerprint", "split", "users", "items", "arm", "method", "decay"),
-    *("noise", "recipe", "backbone", "tokenizer", "decoding"),
+    *("title", "simulated", "fingerprint", "split", "users", "items", "arm", "origin", "method"),
+    *("decay", "noise", "recipe", "backbone", "tokenizer", "decoding"),
 )
 _COSTS = ("seconds", "memory_bytes", "parameters")
 _MEASURED = ("test_", "validation_", "corrected_")
@@ -39,24 +40,24 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     """
     measured = [c for c in runs.columns if c.startswith(_MEASURED) and c != "test_users"]
     columns = [*measured, *_COSTS]
-    records = []
-    for (dataset, group), everyone in runs.groupby(_KEYS, sort=False):
-        part = everyone[~repeated(everyone)]
-        record = {"dataset": dataset, "group": group}
-        record |= {name: part[name].iloc[0] for name in _SHARED}
-        record["seeds"] = len(part)
-        record["seed_list"] = ", ".join(str(seed) for seed in sorted(part["seed"]))
-        record["left_out"] = ", ".join(everyone.loc[repeated(everyone), "bundle"])
-        record["hardware"] = ", ".join(dict.fromkeys(_machine(run) for _, run in part.iterrows()))
-        for column in columns:
-            values = part[column]
-            whole = bool(values.notna().all())
-            record[column] = values.mean() if whole else float("nan")
-            record[f"{column}_std"] = values.std(ddof=1) if whole else float("nan")
-        records.append(record)
     names = [*_KEYS, *_SHARED, "seeds", "seed_list", "left_out", "hardware"]
     names += [name for c in columns for name in (c, f"{c}_std")]
-    return pd.DataFrame(records, columns=names)
+    if runs.empty:
+        return pd.DataFrame(columns=names)
+    again = repeated(runs)
+    counted = runs[~again].groupby(_KEYS, sort=False)
+    summary = counted[list(_SHARED)].first()
+    summary["seeds"] = counted.size()
+    summary["seed_list"] = counted["seed"].agg(lambda seeds: ", ".join(map(str, sorted(seeds))))
+    left_out = runs[again].groupby(_KEYS, sort=False)["bundle"].agg(", ".join)
+    summary["left_out"] = left_out.reindex(summary.index).fillna("")
+    machines = runs[~again].assign(machine=[_machine(r) for r in runs[~again].itertuples()])
+    by_arm = machines.groupby(_KEYS, sort=False)["machine"]
+    summary["hardware"] = by_arm.agg(lambda names: ", ".join(dict.fromkeys(names)))
+    values = counted[columns]
+    whole = values.count().eq(summary["seeds"], axis=0)
+    means, spreads = values.mean().where(whole), values.std(ddof=1).where(whole)
+    return pd.concat([summary, means, spreads.add_suffix("_std")], axis=1).reset_index()[names]
 
 
 def repeated(runs: pd.DataFrame) -> pd.Series:
@@ -64,7 +65,7 @@ def repeated(runs: pd.DataFrame) -> pd.Series:
     return runs.duplicated(subset=[*_KEYS, "seed"], keep="first")
 
 
-def _machine(run: pd.Series) -> str:
-    name = run["cpu"] if run["device"] in ("", "cpu") else run["device"]
-    threads = "" if pd.isna(run["threads"]) else f", {run['threads']:.0f} threads"
-    return f"{name or 'unknown'}{threads if run['device'] in ('', 'cpu') else ''}"
+def _machine(run: Any) -> str:
+    on_cpu = run.device in ("", "cpu")
+    name = (run.cpu if on_cpu else run.device) or "unknown"
+    return f"{name}, {run.threads:.0f} threads" if on_cpu and run.threads > 0 else str(name)

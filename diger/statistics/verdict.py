@@ -61,12 +61,14 @@ def choose_group(
 ) -> pd.Series | None:
     """The row of `summary_frame` that stands for a method on a dataset, None where it has none.
 
-    Most seeds first, then the best validation mean: the test split has no say. Static SIDs read
-    from a file (learned elsewhere, frozen) stand for `static` only where there are no others.
+    Most seeds first, then the best validation mean: the test split has no say. Runs on SIDs from a
+    file, and runs that took SIDs or weights from another arm (their training was longer, or another
+    question), stand for a method only where there are no others.
     """
     rows = summary[(summary["dataset"] == dataset) & (summary["method"] == method)]
-    if method == "static" and (rows["tokenizer"] != "file").any():
-        rows = rows[rows["tokenizer"] != "file"]
+    plain = (rows["tokenizer"] != "file") & (rows["origin"] == "")
+    if plain.any():
+        rows = rows[plain]
     if rows.empty:
         return None
     column = f"validation_{metric}"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from diger.bundle import schema
 from diger.bundle.card import model_card
 from diger.bundle.picture import codes_svg
+from diger.bundle.reader import Bundle
 from diger.bundle.writer import BundleWriter
 from diger.config import Recipe
 from diger.data.dataset import Dataset
@@ -21,6 +22,7 @@ from diger.evaluation import beyond_accuracy
 from diger.evaluation.metrics import corrected_summary, summary
 from diger.evaluation.ranking import TOP, SplitRanks
 from diger.tokenizer.stats import sid_stats
+from diger.training import distributed
 from diger.training.environment import code_version, hardware
 from diger.training.loop import FitResult
 from diger.training.sids import Content, Sids
@@ -45,6 +47,8 @@ class RunRecord:
     ranks: list[SplitRanks]
     other_decodings: list[SplitRanks]
     half: bool
+    sids_from: Path | None
+    start_from: Path | None
     seconds: dict[str, float]
     peak_memory_bytes: int
 
@@ -131,8 +135,10 @@ def _config(record: RunRecord) -> dict[str, Any]:
         "tokenizer": tokenizer,
         "content": content,
         "seed": record.seed,
+        "sids_from": _origin(record.sids_from),
+        "start_from": _origin(record.start_from),
         "code_version": code_version(),
-        "hardware": hardware(record.device),
+        "hardware": hardware(record.device) | _together(),
         "seconds": {k: round(v, 3) for k, v in record.seconds.items()},
         "peak_memory_bytes": record.peak_memory_bytes,
         "parameters": _count(record.model),
@@ -155,6 +161,21 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     if recipe["tokenizer"].get("checkpoint"):
         recipe["tokenizer"]["checkpoint"] = Path(recipe["tokenizer"]["checkpoint"]).name
     return recipe
+
+
+def _together() -> dict[str, int]:
+    """How many processes trained, where there were several."""
+    count = distributed.processes()
+    return {"processes": count} if count > 1 else {}
+
+
+def _origin(path: Path | None) -> dict[str, Any] | None:
+    """Which bundle something was taken from."""
+    if path is None:
+        return None
+    bundle = Bundle.open(path, verify=False)
+    told = {"arm": bundle.config["arm"], "seed": bundle.config["seed"]}
+    return {"name": bundle.name, **told, "hash": bundle.hash}
 
 
 def _count(model: nn.Module | None) -> int:

@@ -13,6 +13,7 @@ module, so that a saved state is complete.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,15 +138,16 @@ class JointTask:
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """See the module's text; codes and alignment weigh as in `StaticTask`."""
-        unique, index = torch.unique(batch.items, return_inverse=True)
+        unique, index = batch.distinct()
         cached = self.module.sids[unique]
+        plain_view = CodeView(cached, frequency=batch.frequency(unique))
         if self._settled:
-            return self._recommendation(CodeView(cached), index, batch)
+            return self._recommendation(plain_view, index, batch)
         x = self.module.content[unique]
         levels = self.tokenizer.levels
         parts: dict[str, float] = {}
         if self.method == "detached":
-            view = CodeView(cached)
+            view = plain_view
         else:
             sampled = self.config.forward == "sampled"
             soft = soft_codes(
@@ -159,9 +161,8 @@ class JointTask:
                 winner_only=self.method == "ste",
             )
             codes = torch.cat([soft.codes, cached[:, levels:]], dim=1)
-            view = CodeView(codes, soft.mixture, self._places)
-            real = torch.arange(batch.items.shape[1], device=index.device) < batch.lengths[:, None]
-            self.decay.observe(soft.plain[index[real]])
+            view = replace(plain_view, codes=codes, mixture=soft.mixture, places=self._places)
+            self.decay.observe(soft.plain[torch.searchsorted(unique, batch.events())])
             parts |= self.watch.batch(soft.codes, soft.plain, soft.noise_scale, self.decay.hot())
         loss, more = self._recommendation(view, index, batch)
         parts |= more

@@ -4,20 +4,19 @@ The order of batches is a function of (seed, epoch), the learning rate of the up
 matters is in the saved state, so a run that was stopped at any moment ends with the same weights as
 one that was not (same machine, same threads). State is saved at least once a minute and at every
 epoch's end; Ctrl-C saves and leaves. The best epoch is the one with the highest validation ndcg@10,
-a first metric of 0 included, and its (averaged) weights are what the caller gets back.
+a first metric of 0 included, and its (averaged) weights are what the caller gets back. What several
+processes must agree on goes through `diger.training.distributed`.
 """
 
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -28,19 +27,17 @@ from torch import Tensor, nn
 
 from diger.config import EvaluationConfig, TrainingConfig
 from diger.data.dataset import Dataset
-from diger.errors import DigerError, Stopped
+from diger.errors import DigerError
 from diger.evaluation.metrics import summary
 from diger.evaluation.ranking import rank_split
+from diger.training import distributed
 from diger.training.batches import training_order
+from diger.training.interrupt import Interrupted, ctrl_c
 from diger.training.state import Progress, load_state, save_state
 from diger.training.task import Task, count_targets, training_histories
 
 SAVE_EVERY_SECONDS = 60.0
 FINAL_RATE = 0.02  # of the peak learning rate, where the cosine ends
-
-
-class Interrupted(Stopped):
-    """Ctrl-C, after the state was saved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +131,10 @@ def fit(
         fused=True,
     )
     peaks = [group["lr"] for group in optimizer.param_groups]
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
     average = [p.detach().clone() for p in averaged] if training.ema else None
     judges = _sample(dataset.validation_at, training.validation_users)
-    torch.manual_seed(seed)
+    distributed.start_alike(module, seed)
     state_path, best_path = folder / "state.safetensors", folder / "best.safetensors"
     progress = Progress()
     resumed = state_path.exists()
@@ -151,7 +149,19 @@ def fit(
     def finished() -> bool:
         return progress.epoch >= training.epochs or progress.since_best >= training.patience
 
-    with _ctrl_c() as stop:
+    def validate() -> dict[str, float]:
+        ranks = rank_split(
+            task.ranker(),
+            dataset,
+            "validation",
+            max_history=training.max_history,
+            batch_size=evaluation.batch_size,
+            device=device,
+            users=judges,
+        )
+        return summary(ranks.frame["rank"])
+
+    with ctrl_c(patient=distributed.processes() > 1) as stop:
         while not finished():
             epoch = progress.epoch + 1
             order = training_order(lengths, training.batch_size, seed, epoch)
@@ -162,10 +172,15 @@ def fit(
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * scale
                 task.begin_update(progress.update, updates)
-                batch = histories.batch(torch.as_tensor(rows, device=device))
+                whole = histories.batch(torch.as_tensor(rows, device=device))
+                batch, present = distributed.share(whole)
+                targets = count_targets(task, whole.lengths)
+                mine = targets if batch is whole else count_targets(task, batch.lengths)
+                share = present * mine / targets
                 with autocast:
                     loss, parts = task.loss(batch)
-                value = loss.item()
+                parts = distributed.weighted_sum({"loss": loss.item(), **parts}, share)
+                value = parts["loss"]
                 if not math.isfinite(value):
                     raise DigerError(
                         f"the loss became {value} in epoch {epoch}, update {progress.update}; "
@@ -173,6 +188,7 @@ def fit(
                     )
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
+                distributed.sum_gradients(trained, share)
                 norms = {
                     name: nn.utils.clip_grad_norm_(group, training.clip).item()
                     for name, group in norm_groups.items()
@@ -192,16 +208,16 @@ def fit(
                     # Early on the average would mostly remember the initial weights.
                     decay = min(training.ema, (1 + progress.update) / (10 + progress.update))
                     torch._foreach_lerp_(average, [p.detach() for p in averaged], 1 - decay)
-                targets = count_targets(task, batch.lengths)
                 _add(progress.sums, {"loss": value, **norms, **parts}, targets)
                 on_event(EpochEvent(epoch, training.epochs, progress.batch, len(order)))
                 now = time.perf_counter()
-                if stop() or now - saved > SAVE_EVERY_SECONDS:
+                stopping, due = distributed.anywhere(stop(), now - saved > SAVE_EVERY_SECONDS)
+                if stopping or due:
                     progress.seconds += now - tick
                     _add(progress.sums, {"seconds": now - tick}, 1)
                     tick = saved = now
                     save()
-                    if stop():
+                    if stopping:
                         raise Interrupted(_stopped(folder, epoch))
             spent = time.perf_counter() - tick
             seconds = progress.sums.pop("seconds", [0.0, 0.0])[0] + spent
@@ -223,42 +239,29 @@ def fit(
             tick = time.perf_counter()
             if epoch % training.validate_every == 0 or last:
                 module.eval()
-                with _weights(averaged, average):
-                    ranks = rank_split(
-                        task.ranker(),
-                        dataset,
-                        "validation",
-                        max_history=training.max_history,
-                        batch_size=evaluation.batch_size,
-                        device=device,
-                        users=judges,
-                    )
-                    metrics = summary(ranks.frame["rank"])
+                found = -1.0
+                if distributed.is_first():
+                    with _weights(averaged, average):
+                        metrics = validate()
+                        found = metrics["ndcg@10"]
+                        if found > progress.best:
+                            _save_weights(module, best_path)
                     row |= {f"validation_{k}": v for k, v in metrics.items()}
-                    if metrics["ndcg@10"] > progress.best:
-                        progress.best, progress.best_epoch = metrics["ndcg@10"], epoch
-                        progress.since_best = 0
-                        _save_weights(module, best_path)
-                    else:
-                        progress.since_best += 1
+                (found,) = distributed.of_first(found)
+                if found > progress.best:
+                    progress.best, progress.best_epoch, progress.since_best = found, epoch, 0
+                else:
+                    progress.since_best += 1
             progress.seconds += spent + time.perf_counter() - tick
             progress.epoch, progress.batch, progress.sums = epoch, 0, {}
             progress.history.append(row)
             save()
-            on_event(
-                EpochEvent(
-                    epoch,
-                    training.epochs,
-                    len(order),
-                    len(order),
-                    row,
-                    progress.best_epoch,
-                    resumed,
-                )
-            )
-            if stop() and not finished():
+            event = EpochEvent(epoch, training.epochs, len(order), len(order), row)
+            on_event(replace(event, best_epoch=progress.best_epoch, resumed=resumed))
+            if distributed.anywhere(stop())[0] and not finished():
                 raise Interrupted(_stopped(folder, epoch))
     module.load_state_dict(load_file(best_path, device=str(device)))
+    distributed.wait()  # the first process may remove the folder as soon as it returns
     task.restored(progress.records)
     module.eval()
     return FitResult(
@@ -321,26 +324,3 @@ def _weights(parameters: list[nn.Parameter], average: list[Tensor] | None) -> It
     finally:
         for parameter, data in zip(parameters, own, strict=True):
             parameter.data = data
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C (or SIGTERM) was pressed; the first press waits for the batch to end."""
-    pressed = False
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    try:
-        before = {s: signal.signal(s, press) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals go elsewhere
-        yield lambda: False
-        return
-    try:
-        yield lambda: pressed
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

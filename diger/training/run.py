@@ -25,12 +25,13 @@ from diger.bundle.reader import Bundle
 from diger.bundle.writer import check_target
 from diger.config import PopularityConfig, Recipe
 from diger.data.dataset import Dataset
-from diger.errors import DigerError
+from diger.errors import Busy, DigerError
 from diger.evaluation.rankers import PopularityRanker, SidRanker
 from diger.evaluation.ranking import Ranker, SplitRanks, rank_split
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
+from diger.training import distributed
 from diger.training.export import RunRecord, write_bundle
 from diger.training.joint import JointTask
 from diger.training.loop import EpochEvent, FitResult, fit, peak_memory
@@ -40,7 +41,7 @@ from diger.training.task import SasrecTask, StaticTask, Task
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told how a run goes; by default nobody.
+    """Who is told how a run goes; by default nobody. Of several processes the first one tells.
 
     Attributes:
         say: a line of text about a step that begins or ended.
@@ -88,7 +89,7 @@ def train(
         DigerError: bad data, a target that is in the way, a run that cannot be continued.
         diger.training.loop.Interrupted: Ctrl-C; the same call goes on.
     """
-    listener = listener or Listener()
+    listener = (listener if distributed.is_first() else None) or Listener()
     sids_from = sids_from or start_from
     out = Path(out)
     if out.name in ("", "..") or out.resolve() == Path.cwd():
@@ -105,14 +106,16 @@ def train(
         started = time.perf_counter()
         content, sids = None, None
         if recipe.method not in ("sasrec", "popularity"):
-            content = _content(recipe, dataset, data)
+            with distributed.first_alone():  # it embeds what is not cached
+                content = _content(recipe, dataset, data)
         own_identity = identity(recipe, dataset, seed, device, content, (sids_from, start_from))
         _claim(folder, own_identity)
         if recipe.method not in ("sasrec", "popularity"):
             listener.say("assigning semantic IDs")
             if sids_from is None:
                 keep = folder / "sids.safetensors"
-                sids = make_sids(recipe, dataset, content, seed=seed, device=device, keep=keep)
+                with distributed.first_alone():
+                    sids = make_sids(recipe, dataset, content, seed=seed, device=device, keep=keep)
             else:
                 sids = sids_of_bundle(sids_from, recipe, dataset)
             shared = len(sids.codes) - len(np.unique(sids.group))
@@ -140,6 +143,8 @@ def train(
             listener,
             own_identity,
         )
+        if not distributed.is_first():
+            return out
         began = time.perf_counter()
         ranks = [
             _rank(recipe, dataset, ranker, split, sids, device, listener)
@@ -165,6 +170,8 @@ def train(
             ranks=ranks,
             other_decodings=extra,
             half=half,
+            sids_from=sids_from,
+            start_from=start_from,
             seconds={
                 "tokenizer": sids.seconds if sids else 0.0,
                 "training": fitted.seconds if fitted else 0.0,
@@ -180,10 +187,13 @@ def train(
 def _claim(folder: Path, identity: str) -> None:
     """Note whose unfinished run this is, or refuse to mix it with another's."""
     note = folder / "identity"
+    if not distributed.is_first():
+        return
     if note.exists() and note.read_text() != identity:
         raise DigerError(
-            f"{folder} holds an unfinished run with another recipe, seed, device or data; finish "
-            "that one with its own settings, give another --out, or discard it with --restart"
+            f"{folder} holds an unfinished run with another recipe, seed, device, data or number "
+            "of processes; finish that one with its own settings, give another --out, or discard "
+            "it with --restart"
         )
     note.write_text(identity)
 
@@ -211,6 +221,8 @@ def identity(
         "device": device.type,
         "made_of": made_of.hexdigest(),
     }
+    if distributed.processes() > 1:
+        what["processes"] = distributed.processes()
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -351,8 +363,15 @@ def _rank(
 
 @contextmanager
 def _workshop(out: Path, restart: bool) -> Iterator[Path]:
-    """The folder of the unfinished run, held by one process at a time; gone when all went well."""
+    """The folder of the unfinished run, held by one process at a time; gone when all went well.
+
+    Of several processes of one run the first one holds it for all.
+    """
     folder = out.with_name(f"{out.name}.partial")
+    if not distributed.is_first():
+        distributed.wait()
+        yield folder
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -363,6 +382,7 @@ def _workshop(out: Path, restart: bool) -> Iterator[Path]:
             for path in folder.iterdir():
                 if path.name != "lock":
                     path.unlink()
+        distributed.wait()
         try:
             yield folder
         except BaseException:
@@ -381,6 +401,6 @@ def _hold(lock: TextIO, folder: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise DigerError(
+        raise Busy(
             f"another process is training into {folder}; wait for it or give another --out"
         ) from None

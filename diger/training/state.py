@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diger.errors import DigerError
+from diger.training import distributed
 
 
 @dataclass
@@ -56,16 +57,23 @@ def save_state(
     progress: Progress,
     identity: str,
 ) -> None:
-    """Write the state to `path`, whole or not at all."""
+    """Write the state to `path`, whole or not at all.
+
+    Of several processes the first one writes, with the random state of each; all must call.
+    """
+    device = next(module.parameters()).device
+    random = {"cpu": distributed.gather(torch.get_rng_state())}
+    if device.type == "cuda":
+        random["cuda"] = distributed.gather(torch.cuda.get_rng_state(device))
+    if not distributed.is_first():
+        return
     tensors = {f"model.{k}": v for k, v in module.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
     if average is not None:
         tensors |= {f"average.{i}": t for i, t in enumerate(average)}
-    tensors["random.cpu"] = torch.get_rng_state()
-    device = next(module.parameters()).device
-    if device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    for kind, states in random.items():
+        tensors |= {_random(kind, rank): state for rank, state in enumerate(states)}
     # Tied tensors may share memory; safetensors wants each to stand alone.
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
     temporary = path.with_suffix(".tmp")
@@ -95,9 +103,9 @@ def load_state(
         ) from None
     if metadata.get("identity") != identity:
         raise DigerError(
-            f"{path.parent} holds an unfinished run with another recipe, seed, device or data; "
-            "finish that one with its own settings, give another --out, or discard it with "
-            "--restart"
+            f"{path.parent} holds an unfinished run with another recipe, seed, device, data or "
+            "number of processes; finish that one with its own settings, give another --out, or "
+            "discard it with --restart"
         )
     part = lambda prefix: {  # noqa: E731
         k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
@@ -112,8 +120,13 @@ def load_state(
     if average is not None:
         for i, tensor in enumerate(average):
             tensor.copy_(tensors[f"average.{i}"])
-    torch.set_rng_state(tensors["random.cpu"])
+    torch.set_rng_state(tensors[_random("cpu", distributed.rank())])
     device = next(module.parameters()).device
-    if "random.cuda" in tensors and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"], device)
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors[_random("cuda", distributed.rank())], device)
     return Progress(**json.loads(metadata["progress"]))
+
+
+def _random(kind: str, rank: int) -> str:
+    """Where the random state of a process is kept."""
+    return f"random.{kind}.{rank}" if rank else f"random.{kind}"

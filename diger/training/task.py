@@ -151,8 +151,8 @@ class StaticTask(PlainTask):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Mean cross-entropy per code position, plus the alignment loss in its share."""
-        unique, index = torch.unique(batch.items, return_inverse=True)
-        view = CodeView(self.sids[unique])
+        unique, index = batch.distinct()
+        view = CodeView(self.sids[unique], frequency=batch.frequency(unique))
         losses = self.model.loss(view, index, batch.lengths, self.smoothing)
         return recommendation_loss(losses, self.alignment)
 

@@ -52,7 +52,11 @@ class Frqud(Decay):
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """The mean of a tensor over the processes of a distributed run; itself where there is one."""
+    """The mean of a tensor over the processes of a distributed run; itself where there is one.
+
+    Each process is told of the whole batch's codes, so that all weigh the same; they differ only
+    where codes are sampled, each process drawing its own noise.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(value)
         value = value / torch.distributed.get_world_size()

@@ -1,0 +1,313 @@
+"""The page: header, tabs, and which event calls what.
+
+Everything a person has set lives in the page's own components and in the address bar; the server
+keeps nothing between two events. An event reads the components into a `View` (`inputs`), and a
+panel turns that into HTML (`events`).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import gradio as gr
+
+from diger.charts.palette import method_mark
+from diger.errors import DigerError
+from diger_app.api import Api
+from diger_app.events import Events
+from diger_app.known import banner, known_view
+from diger_app.library import Library
+from diger_app.panels import explore, new, recommend, think
+from diger_app.panels.common import LOADING, MODEL, OOPS, history_value
+from diger_app.render.header import HEADER
+from diger_app.render.share import share
+from diger_app.render.text import notice, sentence
+from diger_app.shelf import Shelf
+from diger_app.theme import script
+from diger_app.view import TABS, View, from_query
+
+_log = logging.getLogger(__name__)
+TITLE = "DIGER Studio"
+TAB_LABELS = {
+    "recommend": "Recommend",
+    "think": "Watch it think",
+    "explore": "Explore the SIDs",
+    "new": "A new item",
+    "share": "Take it away",
+    "about": "About",
+}
+
+
+class Page:
+    """The Blocks of the app, over one library."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.events = Events(library)
+        with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as self.blocks:
+            Api(library).register()  # first, so that no event of the page takes its names
+            self._lay_out()
+            self._wire()
+
+    def _lay_out(self) -> None:
+        keys = self.library.datasets
+        choices = [(self.library.shelf(key).label, key) for key in keys]
+        with gr.Row(elem_classes="top", equal_height=True):
+            gr.HTML(
+                html_template=HEADER,
+                js_on_load=script("header.js"),
+                apply_default_css=False,
+                elem_classes="header",
+            )
+            self.dataset = gr.Dropdown(
+                choices,
+                value=keys[0] if keys else None,
+                label="Dataset",
+                allow_custom_value=True,
+                scale=0,
+                min_width=240,
+                elem_id="dataset",
+            )
+        self.banner = gr.HTML(self._first_banner(), apply_default_css=False, elem_classes="banner")
+        self.tabs_by_name: dict[str, gr.Tab] = {}
+        with gr.Tabs(selected="recommend", elem_classes="tabs") as self.tabs:
+            for name in TABS:
+                with gr.Tab(TAB_LABELS[name], id=name) as tab:
+                    self.tabs_by_name[name] = tab
+                    self._fill_tab(name)
+
+    def _first_banner(self) -> str:
+        """What the banner says before a link is read, so that nothing moves when it is."""
+        try:
+            return banner(self.library.shelf(), [])
+        except DigerError as error:
+            return notice(sentence(str(error)), kind="error")
+
+    def _fill_tab(self, name: str) -> None:
+        if name == "recommend":
+            self.rec = recommend.build(self.library)
+        elif name == "think":
+            self.think = think.build()
+        elif name == "explore":
+            self.explore = explore.build(self.library)
+        elif name == "new":
+            self.new = new.build()
+        elif name == "share":
+
+            def take(*given: Any) -> dict[str, str]:
+                return self.events.take(*given)
+
+            gr.HTML(
+                html_template=share(),
+                js_on_load=script("share.js"),
+                server_functions=[take],
+                apply_default_css=False,
+            )
+        else:
+            self.about = gr.HTML("", apply_default_css=False)
+
+    def _wire(self) -> None:
+        rec, thinking, exploring, new_tab = self.rec, self.think, self.explore, self.new
+        self._base = [self.dataset, rec.left, rec.right, rec.history]
+        self._base += [rec.k, rec.beam, rec.leave_out_seen, rec.decoding]
+        restored = list(self._all_outputs())
+        private: dict[str, Any] = {"api_visibility": "private"}
+        model: dict[str, Any] = {**private, "concurrency_id": MODEL}
+
+        opened = self.blocks.load(
+            self._restore,
+            inputs=[exploring.prefix],
+            outputs=restored,
+            js="() => [window.diger.asked]",
+            show_progress="hidden",
+            **model,
+        )
+        # The text encoder takes seconds to load: the rest of the view does not wait for it.
+        opened.then(
+            self.events.name,
+            [*self._base, new_tab.title, new_tab.description, new_tab.only_new],
+            [new_tab.out],
+            show_progress="minimal",
+            **model,
+        )
+        self.dataset.input(
+            self._change_dataset, [self.dataset], restored, show_progress="hidden", **model
+        )
+        gr.on(
+            [rec.run.click, rec.left.input, rec.right.input],
+            self.events.recommend,
+            self._base,
+            [rec.out],
+            show_progress="minimal",
+            trigger_mode="always_last",
+            concurrency_limit=4,
+            **model,
+        )
+        rec.examples.select(
+            self.events.example,
+            [self.dataset, *self._base[1:]],
+            [rec.history, rec.out],
+            show_progress_on=[rec.out],
+            show_progress="minimal",
+            **model,
+        )
+        rec.read_pasted.click(
+            self.events.paste,
+            [rec.pasted, rec.history, self.dataset],
+            [rec.history, rec.paste_report],
+            show_progress="hidden",
+            **private,
+        )
+        rec.paste_report.select(
+            self.events.offer,
+            [rec.history, self.dataset],
+            [rec.history],
+            show_progress="hidden",
+            **private,
+        )
+
+        think_in = [*self._base, thinking.side, thinking.beam]
+        # A tab that opens may already show what it should: nothing is dimmed meanwhile.
+        self.tabs_by_name["think"].select(
+            self.events.think, think_in, [thinking.out], show_progress="hidden", **model
+        )
+        gr.on(
+            [thinking.side.input, thinking.beam.release],
+            self.events.think,
+            think_in,
+            [thinking.out],
+            show_progress="minimal",
+            trigger_mode="always_last",
+            **model,
+        )
+        explore_in = [*self._base[:3], exploring.what, exploring.side, exploring.look]
+        explore_in += [exploring.prefix]
+        self.tabs_by_name["explore"].select(
+            self.events.explore, explore_in, [exploring.out], show_progress="hidden", **model
+        )
+        gr.on(
+            [exploring.what.input, exploring.side.input],
+            self.events.explore,
+            explore_in,
+            [exploring.out],
+            show_progress="minimal",
+            trigger_mode="always_last",
+            **model,
+        )
+        exploring.look.select(
+            self.events.look,
+            explore_in,
+            [exploring.what, exploring.out],
+            show_progress="hidden",
+            **model,
+        )
+        explored = [exploring.what, exploring.look, exploring.prefix, exploring.out]
+        exploring.out.select(
+            self.events.press, explore_in, explored, show_progress="hidden", **model
+        )
+        for island in (rec.out, thinking.out, new_tab.out):
+            island.select(
+                self.events.press_elsewhere,
+                explore_in,
+                [self.tabs, *explored],
+                show_progress="hidden",
+                **model,
+            )
+        gr.on(
+            [new_tab.run.click, new_tab.title.submit],
+            self.events.name,
+            [*self._base, new_tab.title, new_tab.description, new_tab.only_new],
+            [new_tab.out],
+            show_progress="minimal",
+            **model,
+        )
+        self.tabs_by_name["about"].select(
+            self.events.about, None, [self.about], show_progress="hidden", **private
+        )
+        for name, tab in self.tabs_by_name.items():
+            tab.select(None, js=f"() => window.diger.tab('{name}')", **private)
+
+    def _all_outputs(self) -> dict[Any, None]:
+        """Every component that a restored view sets, in one fixed order."""
+        rec, thinking, exploring, new_tab = self.rec, self.think, self.explore, self.new
+        return dict.fromkeys(
+            [
+                *(self.banner, self.dataset, self.tabs, rec.examples, rec.history, rec.k, rec.beam),
+                *(rec.leave_out_seen, rec.decoding, rec.left, rec.right, rec.out),
+                *(thinking.side, thinking.beam, thinking.out),
+                *(exploring.what, exploring.side, exploring.look, exploring.prefix, exploring.out),
+                *(new_tab.title, new_tab.description, new_tab.only_new, new_tab.out, self.about),
+            ]
+        )
+
+    def _restore(self, query: object) -> dict[Any, Any]:
+        view, notes = from_query(query if isinstance(query, str) else "")
+        return self._set(view, notes)
+
+    def _change_dataset(self, dataset: object) -> dict[Any, Any]:
+        return self._set(View(dataset=dataset if isinstance(dataset, str) else ""), [])
+
+    def _set(self, view: View, notes: list[str]) -> dict[Any, Any]:
+        """Every component for a view; what the library does not have is said in the banner."""
+        try:
+            return self._set_known(view, notes)
+        except DigerError as error:
+            said = notice(sentence(str(error)), kind="error")
+        except Exception:
+            _log.exception("restoring a view failed")
+            said = notice(OOPS, kind="error")
+        return {self.banner: said} | {
+            component: gr.skip()
+            for component in self._all_outputs()
+            if component is not self.banner
+        }
+
+    def _set_known(self, view: View, notes: list[str]) -> dict[Any, Any]:
+        shelf, view, notes = known_view(self.library, view, notes)
+        rec, thinking, exploring, new_tab = self.rec, self.think, self.explore, self.new
+        rows, _ = shelf.rows_of(view.history)
+        sides = _side_choices(shelf, view)
+        names = _name_choices(shelf)
+        second = [*names, (recommend.NOTHING, "")]
+        updates: dict[Any, Any] = {
+            self.banner: banner(shelf, notes),
+            self.dataset: gr.update(value=shelf.key),
+            self.tabs: gr.update(selected=view.tab),
+            rec.examples: recommend.examples(shelf),
+            rec.history: history_value(shelf, rows, view.target),
+            rec.k: view.k,
+            rec.beam: view.beam,
+            rec.leave_out_seen: view.leave_out_seen,
+            rec.decoding: view.decoding,
+            rec.left: gr.update(choices=names, value=view.left),
+            rec.right: gr.update(choices=second, value=view.right),
+            rec.out: recommend.show(self.library, view),
+            thinking.side: gr.update(choices=sides, value=view.side),
+            thinking.beam: view.tree_beam,
+            thinking.out: think.show(self.library, view) if view.tab == "think" else LOADING,
+            exploring.what: view.explore,
+            exploring.side: gr.update(choices=sides, value=view.side),
+            exploring.look: explore.look_value(shelf, view.item),
+            exploring.prefix: "-".join(map(str, view.prefix)),
+            exploring.out: explore.show(self.library, view) if view.tab == "explore" else LOADING,
+            new_tab.title: view.title,
+            new_tab.description: view.description,
+            new_tab.only_new: view.only_new,
+            new_tab.out: new.waiting(view),
+            self.about: self.events.about() if view.tab == "about" else gr.skip(),
+        }
+        return updates
+
+
+def _name_choices(shelf: Shelf) -> list[tuple[str, str]]:
+    return [(f"{method_mark(s.method)} {s.method} · {n}", n) for n, s in shelf.sources.items()]
+
+
+def _side_choices(shelf: Shelf, view: View) -> list[tuple[str, str]]:
+    pairs = ((view.left, "left"), (view.right, "right"))
+    return [
+        (f"{method_mark(shelf.sources[name].method)} {shelf.sources[name].method}", side)
+        for name, side in pairs
+        if name
+    ]

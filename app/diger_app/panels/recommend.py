@@ -1,0 +1,207 @@
+"""Recommend: build a history, and see what each model writes next, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from diger.errors import DigerError
+from diger_app import service
+from diger_app.library import Library
+from diger_app.panels.common import (
+    COMBO,
+    history_ids,
+    history_value,
+    results,
+    said,
+    suggest,
+    with_state,
+)
+from diger_app.pasted import Pasted, read_pasted
+from diger_app.render import compare as render
+from diger_app.render.text import esc, notice, sentence
+from diger_app.shelf import Shelf
+from diger_app.theme import script
+from diger_app.view import DECODINGS, MAX_BEAM, MAX_HISTORY, MAX_K, MIN_BEAM, View
+
+STATE = (
+    "dataset",
+    "left",
+    "right",
+    "history",
+    "target",
+    "k",
+    "beam",
+    "leave_out_seen",
+    "decoding",
+)
+NOTHING = "nothing beside it"
+DECODING_LABELS = (("within the catalogue", "beam"), ("free, may invent SIDs", "free"))
+
+_HISTORY = (
+    COMBO.format(id="add-item", label="Add an item", placeholder="Search by title …")
+    + """
+<div class="hist-head"><h2>History <span class="hist-count"></span></h2>
+<button type="button" class="hist-clear" hidden>Clear</button></div>
+<ol class="hist-list" aria-label="history, oldest first"></ol>
+<p class="hist-none">Empty. Add what was liked, oldest first.</p>
+<p class="hist-said sr" role="status"></p>"""
+)
+
+
+@dataclass(frozen=True)
+class RecommendPanel:
+    """The tab's components."""
+
+    examples: gr.HTML
+    history: gr.HTML
+    pasted: gr.Textbox
+    read_pasted: gr.Button
+    paste_report: gr.HTML
+    k: gr.Slider
+    beam: gr.Slider
+    leave_out_seen: gr.Checkbox
+    decoding: gr.Radio
+    left: gr.Dropdown
+    right: gr.Dropdown
+    run: gr.Button
+    out: gr.HTML
+
+
+def build(library: Library) -> RecommendPanel:
+    """Lay the tab out."""
+    with gr.Row(elem_classes="workbench", equal_height=False):
+        with gr.Column(scale=0, min_width=300, elem_classes="bench"):
+            history = gr.HTML(
+                {"dataset": "", "items": [], "target": None},
+                html_template=_HISTORY,
+                js_on_load=script("history.js"),
+                server_functions=[suggest(library)],
+                apply_default_css=False,
+                elem_classes="history",
+                most=MAX_HISTORY,
+            )
+            run = gr.Button("Recommend", variant="primary", elem_id="recommend-button")
+            shown = examples(library.shelf()) if library.datasets else ""
+            stories = results("examples", shown)
+            with gr.Accordion("Paste a list", open=False):
+                pasted = gr.Textbox(
+                    label="Titles or ids, one a line",
+                    lines=4,
+                    max_lines=8,
+                    max_length=200_000,
+                    elem_id="paste-box",
+                )
+                read = gr.Button("Add to the history", size="sm")
+                report = results("paste-report")
+            with gr.Accordion("Settings", open=False):
+                k = gr.Slider(1, MAX_K, value=10, step=1, label="How many items (k)")
+                beam = gr.Slider(MIN_BEAM, MAX_BEAM, value=50, step=5, label="Beams")
+                seen = gr.Checkbox(False, label="Leave out items of the history")
+                decoding = gr.Radio(list(DECODING_LABELS), value=DECODINGS[0], label="Decoding")
+                left = gr.Dropdown(label="First model", allow_custom_value=True)
+                right = gr.Dropdown(label="Second model", allow_custom_value=True)
+        with gr.Column(scale=1, min_width=300, elem_classes="stage"):
+            out = results("compare-results", render.skeleton())
+    return RecommendPanel(
+        stories, history, pasted, read, report, k, beam, seen, decoding, left, right, run, out
+    )
+
+
+@said
+def show(library: Library, view: View) -> str:
+    """The lists of both models."""
+    shelf = library.shelf(view.dataset)
+    if not view.history:
+        return with_state(render.welcome(), view, STATE)
+    panels = []
+    for position, name in enumerate((view.left, view.right)):
+        if name:
+            panels.append(_panel(shelf, name, view))
+        elif position and len({source.method for source in shelf.sources.values()}) == 1:
+            panels.append(missing(shelf))
+    service.history_rows(shelf, view.history)
+    return with_state(render.compare(shelf, view, panels), view, STATE)
+
+
+def missing(shelf: Shelf) -> render.Panel:
+    """The empty column where nothing stands beside the first model."""
+    has = next(iter(shelf.sources.values())).method
+    wanted = "differentiable" if has != "differentiable" else "static"
+    return render.Panel(
+        side=None,
+        head=f"No {wanted} bundle of {shelf.label} here",
+        missing="To compare, put one into the folder that the app reads, or start the app with "
+        f"the hub:// address of one. Bundles here: {', '.join(shelf.sources)}.",
+    )
+
+
+def _panel(shelf: Shelf, name: str, view: View) -> render.Panel:
+    try:
+        return render.Panel(service.recommend(shelf, name, view), shelf.load(name))
+    except DigerError as error:
+        return render.Panel(None, head=f"{name} cannot answer", missing=sentence(str(error)))
+
+
+def examples(shelf: Shelf) -> str:
+    """Buttons of the sample histories."""
+    buttons = "".join(
+        f'<li><button type="button" class="example" data-example="{number}" dir="auto">'
+        f"<b>{esc(one['name'], 60)}</b><span>{esc(one['story'], 140)}</span>"
+        f"{'<em>true next item known</em>' if one['target'] is not None else ''}</button></li>"
+        for number, one in enumerate(shelf.examples)
+    )
+    return f'<h2>Or start from an example</h2><ul class="example-list">{buttons}</ul>'
+
+
+def paste(library: Library, text: object, held: object, dataset: str) -> tuple[dict[str, Any], str]:
+    """The history with what was pasted, and a report of what was not understood."""
+    shelf = library.shelf(dataset)
+    ids, _ = history_ids(held)
+    rows, _ = shelf.rows_of(ids)
+    found = read_pasted(text if isinstance(text, str) else "", shelf.index)
+    together = (rows + found.rows)[-MAX_HISTORY:]
+    dropped = len(rows) + len(found.rows) - len(together)
+    return history_value(shelf, together), _paste_report(shelf, found, dropped)
+
+
+def _paste_report(shelf: Shelf, found: Pasted, dropped: int) -> str:
+    parts = []
+    if found.rows:
+        n = len(found.rows)
+        parts.append(notice(f"{n} item{'s' if n > 1 else ''} added. Press Recommend."))
+    for line, rows in found.offers[:20]:
+        choices = "".join(
+            f'<li><button type="button" class="offer" data-offer="{esc(shelf.ids[row])}" '
+            f'dir="auto">{esc(shelf.title(row), 80)}</button></li>'
+            for row in rows
+        )
+        parts.append(
+            f'<div class="offers"><p>“{esc(line, 60)}” is not here. Did you mean:</p>'
+            f"<ul>{choices}</ul></div>"
+        )
+    unknown = found.unknown + [line for line, _ in found.offers[20:]]
+    if unknown:
+        named = "; ".join(f"“{line[:40]}”" for line in unknown[:5])
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        parts.append(notice(f"Not found: {named}{more}. Search for them by title.", kind="warn"))
+    if found.cut or dropped:
+        parts.append(
+            notice(
+                f"A history here holds {MAX_HISTORY} items; {found.cut + dropped} were left out.",
+                kind="warn",
+            )
+        )
+    if not parts:
+        parts.append(notice("Nothing was pasted; write one title or id a line.", kind="warn"))
+    return "".join(parts)
+
+
+def take_offer(library: Library, held: object, dataset: str, item: object) -> dict[str, Any]:
+    """The history with an offered item added."""
+    shelf = library.shelf(dataset)
+    ids, _ = history_ids(held)
+    rows, _ = shelf.rows_of([*ids, item if isinstance(item, str) else ""])
+    return history_value(shelf, rows[-MAX_HISTORY:])

@@ -1,0 +1,1 @@
+"""Plain values to HTML. All text from data passes through `text.esc`."""

@@ -1,0 +1,9 @@
+// Any island of results: links inside are pressable, and its part of the view goes to the address.
+window.diger.pressable(element, trigger);
+window.diger.map(element, trigger);
+const shown = () => {
+  if (element.closest(".results")) window.diger.stale(false);
+  window.diger.sync(element);
+};
+watch("value", () => setTimeout(shown, 0)); // after the new content is in the page
+shown();

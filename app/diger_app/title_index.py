@@ -1,0 +1,155 @@
+"""Finding items by what a person types, quickly also among 100 thousand titles.
+
+Titles are folded (case, accents and punctuation aside) and joined into one string, in which a
+search is a scan at memory speed; no title ever travels to the browser unasked. Where nothing
+contains the words typed, titles that share most letter triples are offered instead.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+_NOT_WORD = re.compile(r"[\W_]+", re.UNICODE)
+_YEAR = re.compile(r"\s+\d{4}$")
+_BUCKETS = 1 << 16
+_FEW = 5000  # rows up to which reading titles one by one beats a scan of all
+MAX_TYPED = 120  # characters of a query that are looked at
+
+
+def fold(text: str) -> str:
+    """Lower case, no accents, words separated by single spaces.
+
+    >>> fold("  Amélie (2001)! ")
+    'amelie 2001'
+    """
+    plain = unicodedata.normalize("NFKD", text)
+    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
+    return _NOT_WORD.sub(" ", plain).strip()
+
+
+class TitleIndex:
+    """An index over (items,) ids, titles (None where unknown) and popularity."""
+
+    def __init__(
+        self, ids: Sequence[str], titles: Sequence[str | None], popularity: np.ndarray
+    ) -> None:
+        self._ids = {str(item): row for row, item in enumerate(ids)}
+        self._popularity = np.asarray(popularity)
+        self._folded = [
+            fold(title if title else str(item)) for item, title in zip(ids, titles, strict=True)
+        ]
+        self._text = "".join(f"\n {title}" for title in self._folded)
+        lengths = np.array([len(title) + 2 for title in self._folded], dtype=np.int64)
+        self._starts = np.cumsum(lengths) - lengths
+
+    def find(self, typed: str, limit: int = 8) -> list[int]:
+        """Item rows for what was typed, best first.
+
+        An item's id comes first, then titles that begin with the text, then those that have all
+        its words (or beginnings of words), then those that have it anywhere, then close ones; the
+        popular before the others. With nothing typed: the most popular items.
+        """
+        typed = typed.strip()[:MAX_TYPED]
+        query = fold(typed)
+        if not query and not typed:
+            return [int(row) for row in self._by_popularity(np.arange(len(self._folded)))[:limit]]
+        rows: list[int] = [self._ids[typed]] if typed in self._ids else []
+        if query:
+            words = self._containing([f" {word}" for word in query.split()])
+            starting = self._containing([f"\n {query}"])
+            for group in (starting, words):
+                rows += [int(row) for row in self._by_popularity(np.asarray(group, np.int64))]
+            if len(set(rows)) < limit:
+                anywhere = self._containing(query.split())
+                rows += [int(row) for row in self._by_popularity(anywhere)]
+        if not rows:
+            rows = self.close(typed, limit)
+        return list(dict.fromkeys(rows))[:limit]
+
+    def exact(self, text: str) -> int | None:
+        """The row that `text` names for certain: an id, or a title that only one item has.
+
+        A year at the end of a title may be left away.
+        """
+        text = text.strip()
+        if text in self._ids:
+            return self._ids[text]
+        folded = fold(text)
+        row = self._titles.get(folded, -1) if folded else -1
+        return row if row >= 0 else None
+
+    def close(self, text: str, limit: int = 3, at_least: float = 0.3) -> list[int]:
+        """Rows whose titles share most letter triples with `text`, by the Dice coefficient."""
+        buckets = np.unique(_triples(fold(text[:MAX_TYPED])))
+        order, offsets, sizes = self._triple_index
+        if not len(buckets):
+            return []
+        hits = np.concatenate([order[offsets[b] : offsets[b + 1]] for b in buckets])
+        shared = np.bincount(hits, minlength=len(self._folded))
+        score = 2 * shared / (sizes + len(buckets))
+        best = np.lexsort((-self._popularity, -score))[:limit]
+        return [int(row) for row in best if score[row] >= at_least]
+
+    def warm(self) -> None:
+        """Make now what the first close match would otherwise wait for."""
+        _ = self._titles, self._triple_index
+
+    @cached_property
+    def _titles(self) -> dict[str, int]:
+        """Row of each folded title, with and without its year; -1 where several items have it."""
+        found: dict[str, int] = {}
+        for form in (lambda t: t, lambda t: _YEAR.sub("", t)):
+            own: dict[str, int] = {}
+            for row, title in enumerate(self._folded):
+                key = form(title)
+                own[key] = -1 if key in own else row
+            found = own | found  # a whole title outweighs a shortened one
+        return found
+
+    @cached_property
+    def _triple_index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows sorted by triple, where each triple begins, and triples per title."""
+        codes = np.frombuffer(self._text.encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
+        if len(codes) < 3:
+            nothing = np.zeros(0, np.int64)
+            return nothing, np.zeros(_BUCKETS + 1, np.int64), np.zeros(len(self._folded))
+        newline = codes == 10
+        at = np.flatnonzero(~(newline[:-2] | newline[1:-1] | newline[2:]))
+        row = np.repeat(np.arange(len(self._folded)), np.diff(self._starts, append=len(codes)))
+        pairs = _hash(codes)[at] * len(self._folded) + row[at]
+        pairs.sort()
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+        bucket, row = np.divmod(pairs, len(self._folded))
+        offsets = np.searchsorted(bucket, np.arange(_BUCKETS + 1))
+        return row, offsets, np.bincount(row, minlength=len(self._folded))
+
+    def _containing(self, pieces: Sequence[str]) -> np.ndarray:
+        """Rows whose text, with the newline and the space before it, contains every piece."""
+        rows: np.ndarray | None = None
+        for piece in sorted(pieces, key=len, reverse=True):  # the longest is likely the rarest
+            if rows is not None and len(rows) <= _FEW:
+                few = [row for row in rows.tolist() if piece in f"\n {self._folded[row]}"]
+                rows = np.asarray(few, np.int64)
+                continue
+            hits = [match.start() for match in re.finditer(re.escape(piece), self._text)]
+            found = np.unique(np.searchsorted(self._starts, hits, side="right") - 1)
+            rows = found if rows is None else np.intersect1d(rows, found, assume_unique=True)
+        return np.zeros(0, np.int64) if rows is None else rows
+
+    def _by_popularity(self, rows: np.ndarray) -> np.ndarray:
+        return rows[np.argsort(-self._popularity[rows], kind="stable")]
+
+
+def _triples(folded: str) -> np.ndarray:
+    """Hashed letter triples of a folded text with a space before it, as in the index."""
+    codes = np.frombuffer(f" {folded}".encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
+    return _hash(codes) if len(codes) >= 3 else np.zeros(0, np.int64)
+
+
+def _hash(codes: np.ndarray) -> np.ndarray:
+    return (codes[:-2] * 961 + codes[1:-1] * 31 + codes[2:]) % _BUCKETS

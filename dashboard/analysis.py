@@ -1,0 +1,109 @@
+"""What several panels need: the arms that are compared, lined up, and the claims about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from dashboard.panel import Lens
+from diger.bundle import tables
+from diger.bundle.reader import Bundle
+from diger.errors import DigerError
+from diger.statistics.guards import refusals
+from diger.statistics.paired import Paired, pair
+from diger.statistics.verdict import Claim, choose_group, claim, judge
+
+BASELINE = "static"
+
+
+def claims(lens: Lens, metric: str, *, simulated: bool) -> list[Claim]:
+    """The challenger against static on every dataset shown, real or simulated, and judged."""
+    made = []
+    for dataset in lens.datasets:
+        row = lens.summary[lens.summary["dataset"] == dataset].iloc[0]
+        if bool(row["simulated"]) == simulated:
+            made.append(_claim(lens, dataset, metric, simulated))
+    return judge(made)
+
+
+def chosen(lens: Lens, dataset: str) -> tuple[pd.Series, pd.Series]:
+    """Summary rows of static and the challenger on a dataset.
+
+    Raises:
+        DigerError: one of them has no runs there.
+    """
+    rows = []
+    for method in (BASELINE, lens.view.challenger):
+        row = choose_group(lens.summary, dataset, method)
+        if row is None:
+            raise DigerError(f"no {method} runs on {lens.title(dataset)}")
+        rows.append(row)
+    return rows[0], rows[1]
+
+
+def comparable(lens: Lens, dataset: str, metric: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Arms of a dataset that may stand beside each other on a test metric, and why others may not.
+
+    They are measured against static where it has runs, else against the arm with the most seeds.
+    """
+    rows = lens.summary[lens.summary["dataset"] == dataset]
+    reference = choose_group(rows, dataset, BASELINE)
+    if reference is None:
+        reference = rows.loc[rows["seeds"].idxmax()]
+    runs = lens.runs.drop_duplicates("group").set_index("group")
+    against = runs.loc[reference["group"]]
+    kept, reasons = [], []
+    for index, row in rows.iterrows():
+        why = refusals(against, runs.loc[row["group"]], metric)
+        if why:
+            reasons.append(f"{lens.title(dataset)}, {row['arm']}: {'; '.join(why)}")
+        else:
+            kept.append(index)
+    return rows.loc[kept], tuple(dict.fromkeys(reasons))
+
+
+def lined_up(lens: Lens, dataset: str) -> tuple[Paired, pd.Series, pd.Series]:
+    """Ranks of static and the challenger, paired, and the rows they stand for."""
+    baseline, arm = chosen(lens, dataset)
+    a, b = lens.library.of_group(baseline["group"]), lens.library.of_group(arm["group"])
+    paired = lens.remember(
+        ("pair", _hashes(a), _hashes(b), lens.view.metric),
+        lambda: pair(a, b, metric=lens.view.metric),
+    )
+    return paired, baseline, arm
+
+
+def first_codes(bundle: Bundle) -> np.ndarray | None:
+    """(items,) level-1 codes of a bundle's items, None where it has none."""
+    sids = None if bundle.items is None else tables.sids(bundle.items)
+    return None if sids is None else sids[:, 0]
+
+
+def hashes_of(lens: Lens, *rows: pd.Series) -> tuple[str, ...]:
+    """Hashes of the bundles behind summary rows."""
+    return tuple(b.hash for row in rows for b in lens.library.of_group(row["group"]))
+
+
+def _claim(lens: Lens, dataset: str, metric: str, simulated: bool) -> Claim:
+    title = lens.title(dataset)
+    try:
+        baseline, arm = chosen(lens, dataset)
+    except DigerError as error:
+        return Claim(dataset, title, simulated, metric, reason=str(error))
+    a, b = lens.library.of_group(baseline["group"]), lens.library.of_group(arm["group"])
+    return lens.remember(
+        ("claim", _hashes(a), _hashes(b), metric),
+        lambda: claim(
+            a,
+            b,
+            dataset=dataset,
+            title=title,
+            simulated=simulated,
+            metric=metric,
+            names=(str(baseline["arm"]), str(arm["arm"])),
+        ),
+    )
+
+
+def _hashes(bundles: list[Bundle]) -> tuple[str, ...]:
+    return tuple(bundle.hash for bundle in bundles)

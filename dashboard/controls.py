@@ -1,0 +1,109 @@
+"""The widgets: filters that hold everywhere, and the choices of single pages. All in the URL."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.library import Library
+from dashboard.panel import Lens, Page
+from dashboard.panels.codebook import epochs_recorded, levels_recorded
+from dashboard.view import CHALLENGERS, METRICS, View
+from diger.bundle.text import printable
+
+
+def filters(library: Library) -> None:
+    """Datasets, arms, metric and projector mode, in the sidebar."""
+    summary = library.summary
+    datasets = list(dict.fromkeys(summary.sort_values(["simulated", "dataset"])["dataset"]))
+    arms = sorted(summary["arm"].unique())
+    st.multiselect(
+        "Datasets", datasets, key="data", bind="query-params", placeholder="all", help="None: all."
+    )
+    st.multiselect(
+        "Arms", arms, key="arms", bind="query-params", placeholder="all", help="None: all."
+    )
+    st.selectbox("Metric", METRICS, key="metric", bind="query-params", help="On the test split.")
+    st.toggle(
+        "Projector",
+        key="projector",
+        bind="query-params",
+        help="Large type, one chart a screen; arrow keys go on and back, Esc leaves.",
+    )
+
+
+def page_controls(page: Page, lens: Lens) -> View:
+    """The page's own choices in a row above its panels; the view with them."""
+    wanted = [name for name in page.controls if name in _CONTROLS]
+    if wanted:
+        with st.container(horizontal=True, key="controls"):
+            for name in wanted:
+                _CONTROLS[name](lens)
+    return View.of(st.session_state.to_dict())
+
+
+def _dataset(lens: Lens) -> None:
+    if lens.datasets:
+        st.selectbox("Dataset", lens.datasets, key="dataset", bind="query-params", width=220)
+
+
+def _challenger(lens: Lens) -> None:
+    there = set(lens.library.summary["method"])
+    options = [m for m in CHALLENGERS if m in there or m == CHALLENGERS[0]]
+    st.selectbox(
+        "Compared with static",
+        options,
+        key="challenger",
+        bind="query-params",
+        width=220,
+        help="The declared family of claims is about differentiable; the others are for looking.",
+    )
+
+
+def _level(lens: Lens) -> None:
+    levels = levels_recorded(lens) if lens.datasets else []
+    if len(levels) > 1:
+        st.segmented_control(
+            "Level of the heat map", levels, key="level", default=levels[0], bind="query-params"
+        )
+
+
+def _epoch(lens: Lens) -> None:
+    epochs = epochs_recorded(lens) if lens.datasets else []
+    if len(epochs) > 1:
+        st.select_slider(
+            "Epoch of the heat map",
+            epochs,
+            key="epoch",
+            value=epochs[-1],
+            bind="query-params",
+            width=320,
+        )
+
+
+def _seed(lens: Lens) -> None:
+    seeds = sorted({int(s) for s in lens.runs.loc[lens.runs["dataset"] == lens.dataset, "seed"]})
+    if len(seeds) > 1:
+        st.selectbox("Seed", seeds, key="seed", bind="query-params", width=120)
+
+
+def _bundle(which: str, label: str) -> None:
+    def control(lens: Lens) -> None:
+        names = [printable(name, 120) for name in lens.runs["bundle"]]
+        methods = list(lens.runs["method"])
+        first = "static" if which == "a" else "differentiable"
+        index = methods.index(first) if first in methods else min(len(names) - 1, which == "b")
+        if names:
+            st.selectbox(label, names, index=index, key=which, bind="query-params", width=420)
+
+    _CONTROLS[which] = control
+
+
+_CONTROLS = {
+    "dataset": _dataset,
+    "challenger": _challenger,
+    "level": _level,
+    "epoch": _epoch,
+    "seed": _seed,
+}
+_bundle("a", "First bundle")
+_bundle("b", "Second bundle")

@@ -1,0 +1,130 @@
+"""What surrounds every page: bundles, filters, navigation. The only file that knows all parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import style
+from dashboard.controls import filters, page_controls
+from dashboard.extras import show_bundles, show_empty, show_glossary
+from dashboard.library import Library, Memory
+from dashboard.pages import PAGES
+from dashboard.panel import Lens, Page, panels_of
+from dashboard.projector import show_slide
+from dashboard.report_page import show_report
+from dashboard.show import show_panel
+from dashboard.sources import fetched, opened, signature
+from dashboard.view import View
+from diger.bundle.find import BrokenBundle
+from diger.bundle.text import markdown
+from diger.charts.theme import ADAPTIVE
+
+ICONS = {
+    "verdict": "balance",
+    "leaderboard": "leaderboard",
+    "where": "target",
+    "training": "show_chart",
+    "codebook": "grid_view",
+    "drift": "alt_route",
+    "cost": "savings",
+    "compare": "compare_arrows",
+}
+
+
+def run(sources: tuple[str, ...]) -> None:
+    """Draw the whole app once."""
+    library = load(sources)
+    st.html(style.css())
+    # Before its first run the widget is not there yet, and the URL speaks for it.
+    projecting = bool(st.session_state.get("projector", _asked("projector")))
+    current = st.navigation(_pages(library), position="hidden" if projecting else "sidebar")
+    with st.sidebar:
+        filters(library)
+    current.run()
+
+
+def load(sources: tuple[str, ...]) -> Library:
+    """The library of all sources; read again only where a manifest changed."""
+    folders, failed = _fetched(sources)
+    return _library(signature(folders), folders, failed)
+
+
+@st.cache_resource(show_spinner="Fetching bundles …")
+def _fetched(sources: tuple[str, ...]) -> tuple[tuple[Path, ...], tuple[BrokenBundle, ...]]:
+    return fetched(sources)
+
+
+@st.cache_resource(show_spinner=False)
+def _memory() -> Memory:
+    return Memory()
+
+
+@st.cache_resource(show_spinner="Opening bundles …", max_entries=2)
+def _library(
+    changed: tuple[tuple[str, int, int], ...],
+    _folders: tuple[Path, ...],
+    _failed: tuple[BrokenBundle, ...],
+) -> Library:
+    # The leading underscores keep these out of the cache's key: `changed` says it all.
+    return Library.of(opened(_folders), _failed, _memory())
+
+
+def _pages(library: Library) -> dict[str, list[st.Page]]:  # type: ignore[valid-type]
+    def lens() -> Lens:
+        return Lens(library, View.of(st.session_state.to_dict()))
+
+    def page(one: Page) -> Callable[[], None]:
+        return lambda: _show_page(one, lens())
+
+    def entry(call: Callable[[], None], title: str, icon: str, path: str, default: bool = False):  # type: ignore[no-untyped-def]
+        return st.Page(call, title=title, icon=f":material/{icon}:", url_path=path, default=default)
+
+    return {
+        "Findings": [
+            entry(page(one), one.name, ICONS[one.key], one.key, one is PAGES[0]) for one in PAGES
+        ],
+        "Take away": [entry(lambda: show_report(lens()), "Report", "picture_as_pdf", "report")],
+        "About": [
+            entry(lambda: show_bundles(library), "Bundles", "inventory_2", "bundles"),
+            entry(show_glossary, "Glossary", "menu_book", "glossary"),
+        ],
+    }
+
+
+def _show_page(page: Page, lens: Lens) -> None:
+    if not len(lens.library.runs):
+        show_empty(lens.library)
+        return
+    if st.session_state.get("projector"):
+        show_slide(page, lens)
+        return
+    st.title(markdown(page.question))
+    _visible_filters(lens)
+    lens = Lens(lens.library, page_controls(page, lens))
+    for panel in panels_of(page, lens):
+        show_panel(panel, lens, ADAPTIVE)
+
+
+def _visible_filters(lens: Lens) -> None:
+    """What is shown and what is not, in words."""
+    library, runs = lens.library, lens.runs
+    words = [
+        f"{len(runs)} of {len(library.runs)} runs",
+        "datasets: " + (", ".join(map(markdown, lens.view.data)) or "all"),
+        "arms: " + (", ".join(map(markdown, lens.view.arms)) or "all"),
+        f"metric: {markdown(lens.view.metric)} on the test split",
+    ]
+    several = runs.groupby("dataset")["fingerprint"].nunique()
+    for dataset in several[several > 1].index:
+        words.append(f"{markdown(dataset)} is there in {several[dataset]} versions of its data")
+    if library.broken:
+        left = len(library.broken)
+        words.append(f"{left} bundle{'' if left == 1 else 's'} left out (page Bundles says why)")
+    st.caption(" · ".join(words))
+
+
+def _asked(name: str) -> bool:
+    return str(st.query_params.get(name, "")).lower() == "true"

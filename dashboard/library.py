@@ -1,0 +1,105 @@
+"""All opened bundles as frames, and a memory for what was computed from them.
+
+Results are remembered by what they were computed from: the manifest hashes of the bundles that go
+in, never their paths or times. A bundle that is rewritten has another hash, and nothing stale is
+ever shown; the same bundles in another session or another filter cost nothing again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from dashboard.sources import Found
+from diger.bundle.find import BrokenBundle
+from diger.bundle.reader import Bundle
+from diger.statistics.runs import runs_frame
+from diger.statistics.summary import repeated, summary_frame
+
+Value = TypeVar("Value")
+
+
+class Memory:
+    """The latest results by key; safe to share between sessions."""
+
+    def __init__(self, most: int = 2000) -> None:
+        self._most = most
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of `key`, made now if it is not known. What fails is not remembered."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]  # type: ignore[no-any-return]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """Everything that was found.
+
+    Attributes:
+        bundles: by hash, those that could be opened.
+        broken: those that could not, with the reason; runs that repeat a seed of their arm are
+            listed here too.
+        runs: `diger.statistics.runs.runs_frame` of the bundles that count.
+        summary: `diger.statistics.summary.summary_frame` of the same.
+        memory: shared results.
+    """
+
+    bundles: dict[str, Bundle]
+    broken: tuple[BrokenBundle, ...]
+    runs: pd.DataFrame
+    summary: pd.DataFrame
+    memory: Memory = field(default_factory=Memory)
+
+    @classmethod
+    def of(
+        cls,
+        found: Sequence[Found],
+        failed: Sequence[BrokenBundle] = (),
+        memory: Memory | None = None,
+    ) -> Library:
+        """A library of what `dashboard.sources` found."""
+        whole = [b for b in found if isinstance(b, Bundle)]
+        broken = [*failed, *(b for b in found if isinstance(b, BrokenBundle))]
+        runs = runs_frame(whole)
+        if len(runs):
+            again = repeated(runs)
+            for row in runs[again].itertuples():
+                first = runs[(runs["group"] == row.group) & (runs["seed"] == row.seed)].iloc[0]
+                reason = (
+                    f"left out: {first['bundle']} is seed {row.seed} of the same arm, and a seed "
+                    "counts once"
+                )
+                broken.append(BrokenBundle(whole[row.Index].path, reason))
+            runs = runs[~again].reset_index(drop=True)
+        return cls(
+            bundles={bundle.hash: bundle for bundle in whole},
+            broken=tuple(broken),
+            runs=runs,
+            summary=summary_frame(runs),
+            memory=memory or Memory(),
+        )
+
+    def of_group(self, group: str) -> list[Bundle]:
+        """The bundles of one arm on one dataset, by seed."""
+        rows = self.runs[self.runs["group"] == group].sort_values("seed")
+        return [self.bundles[one] for one in rows["hash"]]
+
+    def named(self, name: str) -> Bundle | None:
+        """The first bundle of a name."""
+        rows = self.runs[self.runs["bundle"] == name]
+        return self.bundles[rows["hash"].iloc[0]] if len(rows) else None

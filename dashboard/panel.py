@@ -1,0 +1,207 @@
+"""A panel: one finding with the figures behind it, the same on a page, on a slide and on paper.
+
+Pages are lists of builders, functions from a `Lens` to a panel. They know nothing of Streamlit. A
+builder that cannot say anything raises `DigerError`, and its message stands where the panel would.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+import altair as alt
+import pandas as pd
+
+from dashboard.library import Library
+from dashboard.view import View
+from diger.bundle.reader import Bundle
+from diger.bundle.text import printable
+from diger.errors import DigerError
+
+Value = TypeVar("Value")
+_LOG = logging.getLogger("diger.dashboard")
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A chart or a table with what it shows.
+
+    Attributes:
+        title: what it shows; empty where the finding says it.
+        chart: None for a table.
+        table: None for a chart; for a chart, the data behind it may be given as well.
+        wide: whether it needs the full width of a screen.
+        formats: number formats (printf) of the table's columns.
+        paper: columns of the table that go on paper, where there is less room; none means all.
+    """
+
+    title: str = ""
+    chart: alt.LayerChart | None = None
+    table: pd.DataFrame | None = None
+    wide: bool = True
+    formats: dict[str, str] = field(default_factory=dict)
+    paper: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One finding.
+
+    Attributes:
+        key: for links and file names.
+        finding: what the numbers say, in a sentence; plain text.
+        figures: behind it.
+        notes: how to read it, and its limits.
+        terms: entries of the glossary that explain its words.
+        hashes: of the bundles it was made from.
+        missing: why there is nothing; then there are no figures.
+        blank: cells that stay blank, each with its reason.
+    """
+
+    key: str
+    finding: str
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
+    missing: str = ""
+    blank: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The library seen through a view: what every builder gets."""
+
+    library: Library
+    view: View
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Runs that the filters leave."""
+        return self._kept(self.library.runs)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Arms that the filters leave, one row a dataset and arm."""
+        return self._kept(self.library.summary)
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """Datasets that the filters leave, real ones first."""
+        frame = self.summary.drop_duplicates("dataset").sort_values(
+            ["simulated", "dataset"], kind="stable"
+        )
+        return list(frame["dataset"])
+
+    @cached_property
+    def dataset(self) -> str:
+        """The dataset that single-dataset panels show."""
+        if not self.datasets:
+            raise DigerError("no runs: the filters leave none, or there are no bundles yet")
+        return self.view.dataset if self.view.dataset in self.datasets else self.datasets[0]
+
+    def title(self, dataset: str) -> str:
+        """A dataset's title, saying so where it is simulated."""
+        rows = self.library.summary[self.library.summary["dataset"] == dataset]
+        if rows.empty:
+            return dataset
+        title = printable(rows["title"].iloc[0] or dataset, 60)
+        said = "simulated" in title.lower() or not rows["simulated"].iloc[0]
+        return title if said else f"{title} (simulated)"
+
+    def of_dataset(self) -> pd.DataFrame:
+        """Summary rows of the dataset shown, of one version of its data."""
+        return self._one_version(self.summary, self.dataset)
+
+    def runs_of(self, dataset: str) -> pd.DataFrame:
+        """Runs of a dataset that the filters leave, of one version of its data.
+
+        Where a name stands for several versions (fingerprints), it is that of the most runs: runs
+        on other data never share a chart.
+        """
+        return self._one_version(self.runs, dataset)
+
+    def stacked(self, dataset: str) -> list[tuple[Bundle, str, int]]:
+        """Bundle, arm and seed of every run of `runs_of`."""
+        return [
+            (self.library.bundles[row.hash], row.arm, int(row.seed))
+            for row in self.runs_of(dataset).itertuples()
+        ]
+
+    def _one_version(self, frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+        runs = self.runs[self.runs["dataset"] == dataset]
+        frame = frame[frame["dataset"] == dataset]
+        if runs["fingerprint"].nunique() < 2:
+            return frame
+        return frame[frame["fingerprint"] == runs["fingerprint"].mode().iloc[0]]
+
+    def remember(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """A result by key; the key must hold the hashes of all bundles that go in."""
+        return self.library.memory.get(key, make)
+
+    def _kept(self, frame: pd.DataFrame) -> pd.DataFrame:
+        if self.view.data:
+            frame = frame[frame["dataset"].isin(self.view.data)]
+        if self.view.arms:
+            frame = frame[frame["arm"].isin(self.view.arms)]
+        return frame
+
+
+def sentence(text: object) -> str:
+    """`text` with a capital at the beginning."""
+    words = str(text)
+    return words[:1].upper() + words[1:]
+
+
+Builder = Callable[[Lens], Panel]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One question.
+
+    Attributes:
+        key: its path in the URL.
+        name: in the navigation.
+        question: its title.
+        builders: of its panels, the main finding first.
+        controls: fields of the view that it offers beside the filters.
+    """
+
+    key: str
+    name: str
+    question: str
+    builders: tuple[Builder, ...]
+    controls: tuple[str, ...] = ()
+
+
+def build(builder: Builder, lens: Lens) -> Panel:
+    """The builder's panel, remembered; a failure becomes a panel that says why it is missing."""
+    hashes = tuple(sorted(lens.runs["hash"]))
+    key = (builder.__module__, builder.__name__, lens.view, hashes)
+    try:
+        return lens.remember(key, lambda: builder(lens))
+    except DigerError as error:
+        return Panel(key=builder.__name__, finding="", missing=printable(str(error), 400))
+    except Exception as error:
+        # A fault of ours: the page stays up, the details go to the log.
+        _LOG.exception("panel %s failed", builder.__name__)
+        kind = type(error).__name__
+        return Panel(
+            key=builder.__name__, finding="", missing=f"this chart could not be drawn ({kind})"
+        )
+
+
+def panels_of(page: Page, lens: Lens) -> Iterator[Panel]:
+    """A page's panels, one after another; one reason for several missing ones is given once."""
+    said: set[str] = set()
+    for builder in page.builders:
+        panel = build(builder, lens)
+        if panel.missing and not panel.finding:
+            if panel.missing in said:
+                continue
+            said.add(panel.missing)
+        yield panel

@@ -1,0 +1,1 @@
+"""The pages: each a question, answered by panels (`dashboard.panel`)."""

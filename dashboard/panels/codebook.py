@@ -1,0 +1,208 @@
+"""Are the codebooks healthy? Effective and dead codes, entropy, usage, collisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from dashboard.panel import Figure, Lens, Page, Panel
+from dashboard.panels.curves import BANDS, curve_figure, hashes, history, last_values, levels
+from diger.bundle import schema
+from diger.bundle.reader import Bundle
+from diger.charts.codebook import heat_map, usage_grid
+from diger.errors import DigerError
+from diger.statistics.verdict import choose_group
+
+COLLAPSED = 0.25  # of the effective codes at the start
+
+
+def effective(lens: Lens) -> Panel:
+    """Effective codes per level: the sign of collapse."""
+    frame = levels(lens, ("perplexity",))
+    figures = _per_level(frame, "perplexity", "effective codes")
+    finding = _collapse_words(frame)
+    return Panel(
+        key="codebook-effective",
+        finding=finding,
+        figures=figures,
+        notes=(
+            f"Collapse is named where a level keeps under {COLLAPSED:.0%} of the effective codes "
+            "it began with. Epoch 0 is the start of joint training; static codes never change.",
+            BANDS,
+        ),
+        terms=("effective codes", "ste", "SID"),
+        hashes=hashes(lens),
+    )
+
+
+def dead(lens: Lens) -> Panel:
+    """Codes no item has."""
+    frame = levels(lens, ("dead",))
+    figures = _per_level(frame, "dead", "dead codes")
+    ends = frame.dropna(subset=["dead"]).sort_values("epoch")
+    ends = ends.groupby(["arm", "seed", "level"], sort=False)["dead"].last()
+    total = ends.groupby(["arm", "seed"]).sum().groupby("arm").mean()
+    words = [f"{arm} {value:.0f}" for arm, value in total.items()]
+    return Panel(
+        key="codebook-dead",
+        finding=f"Dead codes at the end, all levels: {', '.join(words)}",
+        figures=figures,
+        terms=("dead codes",),
+        hashes=hashes(lens),
+    )
+
+
+def entropy(lens: Lens) -> Panel:
+    """Entropy per level."""
+    frame = levels(lens, ("entropy", "balance"))
+    figures = _per_level(frame, "entropy", "entropy, nats")
+    finding = "Entropy of the codes, level by level"
+    if frame["balance"].notna().any():
+        ends = last_values(frame[frame["level"] == 1], "balance")
+        if len(ends):
+            words = ", ".join(f"{arm} {value:.0%}" for arm, value in ends.items())
+            finding = f"Evenness of the first level at the end, of what is possible: {words}"
+    return Panel(
+        key="codebook-entropy",
+        finding=finding,
+        figures=figures,
+        terms=("entropy", "effective codes"),
+        hashes=hashes(lens),
+    )
+
+
+def usage(lens: Lens) -> Panel:
+    """The heat map: how many items have each code, arms side by side."""
+    grids, found = [], []
+    level = lens.view.level
+    for arm, method, bundle in _one_seed(lens):
+        codes = bundle.codes
+        if codes is None or not (codes["level"] == level).any():
+            continue
+        epochs = codes.loc[codes["level"] == level, "epoch"]
+        wanted = int(epochs.max()) if lens.view.epoch is None else lens.view.epoch
+        # The last epoch recorded up to the one asked for: fixed codes have only epoch 0.
+        at = int(epochs[epochs <= wanted].max()) if (epochs <= wanted).any() else int(epochs.min())
+        grids.append((arm, method, at, usage_grid(codes, at, level)))
+        found.append(bundle)
+    if not grids:
+        raise DigerError(f"no run here recorded the use of codes at level {level}")
+    most = max(int(grid["items"].max()) for *_, grid in grids)
+    used = [f"{arm} uses {(grid['items'] > 0).sum()} of {len(grid)}" for arm, _, _, grid in grids]
+    seed = found[0].config.get("seed")
+    return Panel(
+        key="codebook-usage",
+        finding=f"Codes of level {level}: {'; '.join(used)}",
+        figures=tuple(
+            Figure(
+                title=f"{arm}, epoch {at}",
+                chart=heat_map(grid, most),
+                table=grid[["code", "items"]],
+                wide=False,
+            )
+            for arm, _, at, grid in grids
+        ),
+        notes=(
+            f"Seed {seed}. One square a code, in rows of 16, code 0 at the top left; a cross is a "
+            "dead code. The scale is the same for all arms.",
+        ),
+        terms=("dead codes", "effective codes", "SID"),
+        hashes=tuple(bundle.hash for bundle in found),
+    )
+
+
+def collisions(lens: Lens) -> Panel:
+    """Items that share their codes, over epochs."""
+    frame = history(lens, ("collisions", "largest_group"))
+    figures = []
+    for column, title, name in (
+        ("collisions", "items", "Items that share their codes"),
+        ("largest_group", "items", "Largest group on one sequence of codes"),
+    ):
+        try:
+            figures.append(
+                curve_figure(frame, column, title, name=name, number="~s", zero=True, wide=False)
+            )
+        except DigerError:
+            continue
+    if not figures:
+        raise DigerError("no run here recorded collisions over epochs (only joint training does)")
+    ends = last_values(frame, "collisions")
+    words = ", ".join(f"{arm} {value:,.0f}" for arm, value in ends.items())
+    return Panel(
+        key="codebook-collisions",
+        finding=f"Items that share their codes with another at the end: {words}",
+        figures=tuple(figures),
+        terms=("collisions", "collision-corrected"),
+        hashes=hashes(lens),
+    )
+
+
+def epochs_recorded(lens: Lens) -> list[int]:
+    """Epochs that the heat map can show, over all runs of the dataset."""
+    found: set[int] = set()
+    for _, _, bundle in _one_seed(lens):
+        if bundle.codes is not None:
+            found |= set(bundle.codes["epoch"].unique().tolist())
+    return sorted(int(e) for e in found)
+
+
+def levels_recorded(lens: Lens) -> list[int]:
+    """Levels that the heat map can show."""
+    found: set[int] = set()
+    for _, _, bundle in _one_seed(lens):
+        if bundle.codes is not None:
+            found |= set(bundle.codes["level"].unique().tolist())
+    return sorted(int(e) for e in found)
+
+
+def _one_seed(lens: Lens) -> Iterator[tuple[str, str, Bundle]]:
+    """Arm, method and one bundle of every SID arm: static first, the other methods' chosen arms."""
+    for method in ("static", "differentiable", "detached", "ste"):
+        row = choose_group(lens.of_dataset(), lens.dataset, method)
+        if row is None:
+            continue
+        bundles = lens.library.of_group(row["group"])
+        wanted = [b for b in bundles if b.config.get("seed") == lens.view.seed]
+        yield str(row["arm"]), method, (wanted or bundles)[0]
+
+
+def _per_level(frame: pd.DataFrame, value: str, title: str) -> tuple[Figure, ...]:
+    if frame.empty or not frame[value].notna().any():
+        raise DigerError(f"no run here recorded {title} (bundle file {schema.LEVELS})")
+    known = frame.dropna(subset=[value])
+    return tuple(
+        curve_figure(part, value, title, name=f"Level {level}", number="~s", zero=True, wide=False)
+        for level, part in known.groupby("level")
+    )
+
+
+def _collapse_words(frame: pd.DataFrame) -> str:
+    known = frame.dropna(subset=["perplexity"]).sort_values("epoch")
+    runs = known.groupby(["arm", "seed", "level"], sort=False)["perplexity"]
+    kept = (runs.last() / runs.first()).groupby(["arm", "level"], sort=False).mean()
+    moved = known.groupby("arm")["epoch"].max() > 0
+    fallen = kept[kept < COLLAPSED]
+    trained = [arm for arm in kept.index.get_level_values("arm").unique() if moved[arm]]
+    if len(fallen):
+        arms = fallen.index.get_level_values("arm").unique()
+        words = "; ".join(
+            f"{arm} keeps {fallen[arm].min():.0%} of its effective codes at level "
+            f"{fallen[arm].idxmin()}"
+            for arm in arms
+        )
+        return f"Collapse: {words}"
+    if not trained:
+        ends = last_values(known, "perplexity")
+        return f"Codes were fixed: {ends.max():.0f} effective codes a level at most"
+    return f"No collapse: every level keeps at least {kept.min():.0%} of its effective codes"
+
+
+PAGE = Page(
+    key="codebook",
+    name="Codebook health",
+    question="Are the codebooks healthy?",
+    builders=(effective, usage, dead, entropy, collisions),
+    controls=("dataset", "level", "epoch", "seed"),
+)

@@ -1,0 +1,171 @@
+"""Is it worth it? Quality against seconds, memory and parameters; TPME; serving latency."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dashboard.analysis import chosen, comparable
+from dashboard.panel import Figure, Lens, Page, Panel, sentence
+from dashboard.serving import latencies
+from diger.charts.cost import pareto_chart
+from diger.errors import DigerError
+from diger.statistics.efficiency import pareto, tpme
+
+COSTS = (
+    ("seconds", "seconds of training", 1.0),
+    ("memory_bytes", "peak memory, MiB", 2.0**20),
+    ("parameters", "parameters", 1.0),
+)
+
+
+def seconds(lens: Lens) -> Panel:
+    """Quality against seconds."""
+    return _pareto(lens, 0)
+
+
+def memory(lens: Lens) -> Panel:
+    """Quality against memory."""
+    return _pareto(lens, 1)
+
+
+def parameters(lens: Lens) -> Panel:
+    """Quality against parameters."""
+    return _pareto(lens, 2)
+
+
+def composite(lens: Lens) -> Panel:
+    """TPME of every arm."""
+    rows = lens.of_dataset()
+    metric = lens.view.metric
+    score = tpme(rows[["seconds", "parameters", "memory_bytes"]])
+    if score.isna().all():
+        raise DigerError("no arm here has seconds, parameters and memory, which TPME needs")
+    table = pd.DataFrame(
+        {
+            "arm": rows["arm"],
+            "TPME (lower is cheaper)": score,
+            metric: rows.get(f"test_{metric}"),
+            "seconds": rows["seconds"],
+            "memory (MiB)": rows["memory_bytes"] / 2**20,
+            "parameters": rows["parameters"],
+            "seeds": rows["seeds"],
+        }
+    ).sort_values("TPME (lower is cheaper)", kind="stable", ignore_index=True)
+    cheapest = table.iloc[0]
+    return Panel(
+        key="cost-tpme",
+        finding=f"{sentence(cheapest['arm'])} is the cheapest of {score.notna().sum()} arms on "
+        f"{lens.title(lens.dataset)} (TPME {cheapest['TPME (lower is cheaper)']:.3f})",
+        figures=(
+            Figure(
+                table=table,
+                formats={
+                    "TPME (lower is cheaper)": "%.3f",
+                    metric: "%.4f",
+                    "seconds": "%.1f",
+                    "memory (MiB)": "%.0f",
+                    "parameters": "%.0f",
+                },
+            ),
+        ),
+        notes=(
+            "TPME = 0.45 f(time) + 0.10 f(parameters) + 0.45 f(memory), f(x) = (x - min) / (max - "
+            "min) over the arms of this table: Fu et al., IISAN (SIGIR 2024, arXiv 2404.02059). "
+            "On a CPU the memory is the process's, not a GPU's.",
+            *_hardware(lens),
+        ),
+        terms=("TPME", "seconds", "memory", "parameters"),
+        hashes=tuple(lens.runs_of(lens.dataset)["hash"]),
+    )
+
+
+def serving(lens: Lens) -> Panel:
+    """Latency of recommending, where a benchmark file lies beside the bundles."""
+    places = sorted({str(b.path.parent) for b in lens.library.bundles.values()})
+    frame = latencies(places)
+    rows = frame[frame["bundle"].isin(lens.runs["bundle"])]
+    if rows.empty:
+        raise DigerError(
+            "no benchmark of serving: put a latency.json beside the bundles (docs/dashboard.md)"
+        )
+    best = rows.loc[rows["p50_ms"].idxmin()]
+    return Panel(
+        key="cost-serving",
+        finding=f"{best['bundle']} answers fastest: {best['p50_ms']:.0f} ms for half of the "
+        "requests or more",
+        figures=(Figure(table=rows, formats={"p50_ms": "%.1f", "p95_ms": "%.1f"}),),
+        notes=("Milliseconds of one request, 50th and 95th percentile, on the hardware named.",),
+        hashes=tuple(lens.runs.loc[lens.runs["bundle"].isin(rows["bundle"]), "hash"]),
+    )
+
+
+def _pareto(lens: Lens, which: int) -> Panel:
+    column, title, unit = COSTS[which]
+    metric = lens.view.metric
+    rows, reasons = comparable(lens, lens.dataset, metric)
+    quality = f"test_{metric}"
+    if quality not in rows.columns or not rows[quality].notna().any():
+        raise DigerError(f"no run here has a test {metric}")
+    known = rows.dropna(subset=[quality, column])
+    if known.empty:
+        raise DigerError(f"no arm here has both {metric} and {title}")
+    frame = pd.DataFrame(
+        {
+            "arm": known["arm"],
+            "method": known["method"],
+            "quality": known[quality],
+            "cost": known[column] / unit,
+            "seeds": known["seeds"],
+        }
+    ).reset_index(drop=True)
+    frame["front"] = pareto(frame["quality"].to_numpy(), frame["cost"].to_numpy())
+    front = list(frame[frame["front"]].sort_values("cost")["arm"])
+    left = sorted(set(rows["arm"]) - set(known["arm"]))
+    return Panel(
+        key=f"cost-{column.split('_')[0]}",
+        finding=_price(lens, column, quality, title)
+        or f"{sentence(', '.join(front))}: nothing on {lens.title(lens.dataset)} is better and "
+        f"needs less ({metric} against {title})",
+        figures=(Figure(chart=pareto_chart(frame, metric, title), table=frame),),
+        notes=(
+            f"On the Pareto front, the dashed line: {', '.join(front)}. Means over seeds.",
+            *_hardware(lens),
+        ),
+        terms=("Pareto front", column.split("_")[0]),
+        hashes=tuple(lens.runs_of(lens.dataset)["hash"]),
+        blank=(*reasons, *(f"{arm}: not measured by every seed" for arm in left)),
+    )
+
+
+def _price(lens: Lens, column: str, quality: str, title: str) -> str:
+    """What the challenger costs and brings against static; empty where one of them is missing."""
+    try:
+        baseline, arm = chosen(lens, lens.dataset)
+    except DigerError:
+        return ""
+    if not (baseline[column] > 0 and arm[column] > 0 and baseline[quality] > 0):
+        return ""
+    gain = arm[quality] / baseline[quality] - 1
+    return (
+        f"{sentence(arm['arm'])} needs {arm[column] / baseline[column]:.2f} times the "
+        f"{title.split(',')[0]} of {baseline['arm']} for {gain:+.1%} {lens.view.metric} on "
+        f"{lens.title(lens.dataset)}"
+    )
+
+
+def _hardware(lens: Lens) -> tuple[str, ...]:
+    machines = list(dict.fromkeys(lens.of_dataset()["hardware"]))
+    if len(machines) > 1:
+        return (
+            f"Not all on one machine, so costs are only roughly comparable: {'; '.join(machines)}.",
+        )
+    return (f"Measured on {machines[0]}.",) if machines else ()
+
+
+PAGE = Page(
+    key="cost",
+    name="Cost",
+    question="Is it worth its cost?",
+    builders=(seconds, memory, parameters, composite, serving),
+    controls=("dataset", "challenger"),
+)

@@ -1,0 +1,91 @@
+"""Panels of curves over epochs, shared by the training, codebook and drift pages."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dashboard.panel import Figure, Lens
+from diger.bundle import schema
+from diger.charts.curves import curve
+from diger.errors import DigerError
+from diger.statistics.curves import bands, stack
+
+SELECTED = "Marks are the epochs that were selected on validation."
+BANDS = (
+    "Thin lines are seeds, thick lines their mean where every seed has a value, bands the range."
+)
+
+
+def history(lens: Lens, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Columns of the epochs of all runs of the dataset shown, remembered."""
+    return _stacked(lens, schema.HISTORY, columns)
+
+
+def levels(lens: Lens, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Columns of the levels of all runs; codes that were fixed are drawn through to the end.
+
+    A static run has one row a level, at epoch 0, and its codes never change: the same value at the
+    last epoch of the others makes a line of it.
+    """
+    frame = _stacked(lens, schema.LEVELS, columns)
+    if frame.empty:
+        return frame
+    last = int(frame["epoch"].max())
+    if last == 0:
+        return frame
+    fixed = frame.groupby(["arm", "seed"])["epoch"].transform("max") == 0
+    return pd.concat([frame, frame[fixed].assign(epoch=last)], ignore_index=True)
+
+
+def selected(lens: Lens) -> pd.DataFrame:
+    """The epoch each run was taken from: `arm, seed, epoch`."""
+    runs = lens.runs_of(lens.dataset)
+    frame = runs[["arm", "seed", "selected_epoch"]].rename(columns={"selected_epoch": "epoch"})
+    return frame.dropna()
+
+
+def curve_figure(
+    frame: pd.DataFrame,
+    value: str,
+    title: str,
+    *,
+    name: str = "",
+    chosen: pd.DataFrame | None = None,
+    number: str = "~g",
+    zero: bool = False,
+    wide: bool = True,
+) -> Figure:
+    """A figure of one value over epochs.
+
+    Raises:
+        DigerError: no run recorded it.
+    """
+    known = frame.dropna(subset=[value]) if value in frame.columns else frame.iloc[:0]
+    if known.empty:
+        raise DigerError(f"no run here recorded {title}")
+    return Figure(
+        title=name,
+        chart=curve(
+            known, bands(known, value), value, title, selected=chosen, number=number, zero=zero
+        ),
+        table=known,
+        wide=wide,
+    )
+
+
+def hashes(lens: Lens) -> tuple[str, ...]:
+    """Of all runs of the dataset shown."""
+    return tuple(lens.runs_of(lens.dataset)["hash"])
+
+
+def last_values(frame: pd.DataFrame, value: str) -> pd.Series:
+    """Mean over seeds of each arm's last value."""
+    known = frame.dropna(subset=[value]).sort_values("epoch")
+    ends = known.groupby(["arm", "seed"], sort=False)[value].last()
+    return ends.groupby("arm", sort=False).mean()
+
+
+def _stacked(lens: Lens, table: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    runs = lens.stacked(lens.dataset)
+    key = (table, columns, tuple((bundle.hash, arm) for bundle, arm, _ in runs))
+    return lens.remember(key, lambda: stack(runs, table, list(columns)))

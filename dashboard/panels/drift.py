@@ -1,0 +1,197 @@
+"""Did the SIDs change? How many, at which level, when, where to, and do training and use agree?"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+
+from dashboard.panel import Figure, Lens, Page, Panel
+from dashboard.panels.curves import (
+    BANDS,
+    SELECTED,
+    curve_figure,
+    hashes,
+    history,
+    last_values,
+    selected,
+)
+from diger.bundle import tables
+from diger.charts import drift as charts
+from diger.charts.ribbons import ribbon_chart
+from diger.errors import DigerError
+from diger.statistics.sids import changes, flows
+from diger.statistics.verdict import choose_group
+
+FIXED = "no run here has SIDs that could change: only joint training moves them"
+
+
+def over_epochs(lens: Lens) -> Panel:
+    """Share of items with another SID than at the start, over epochs."""
+    frame = history(lens, ("drift", "drift_epoch"))
+    try:
+        figures = [
+            curve_figure(
+                frame,
+                "drift",
+                "items with another SID than at the start",
+                number=".0%",
+                chosen=selected(lens),
+                zero=True,
+                name="Since the start",
+                wide=False,
+            )
+        ]
+    except DigerError:
+        raise DigerError(FIXED) from None
+    if frame["drift_epoch"].notna().any():
+        figures.append(
+            curve_figure(
+                frame,
+                "drift_epoch",
+                "items with another SID than an epoch before",
+                number=".0%",
+                zero=True,
+                name="Since the last epoch",
+                wide=False,
+            )
+        )
+    ends = last_values(frame, "drift")
+    still = [arm for arm, value in ends.items() if value == 0]
+    words = ", ".join(f"{arm} {value:.0%}" for arm, value in ends.items())
+    finding = f"Items whose SID changed by the end: {words}"
+    notes = [SELECTED, BANDS]
+    if still:
+        notes.insert(0, f"{', '.join(still)}: nothing moved, so it equals static by construction.")
+    return Panel(
+        key="drift-epochs",
+        finding=finding,
+        figures=tuple(figures),
+        notes=tuple(notes),
+        terms=("drift", "SID", "epoch"),
+        hashes=hashes(lens),
+    )
+
+
+def by_level(lens: Lens) -> Panel:
+    """At which level items changed, in the selected model."""
+    frame, used = _changes(lens)
+    part = frame[frame["part"] == "all"]
+    mean = part.groupby(["arm", "method", "level"], sort=False, as_index=False)["share"].mean()
+    levels = mean[mean["level"] > 0]
+    most = levels.loc[levels["share"].idxmax()]
+    return Panel(
+        key="drift-levels",
+        finding=f"Level {most['level']:.0f} moves most: {most['share']:.0%} of items in "
+        f"{most['arm']}",
+        figures=(Figure(chart=charts.changed_by_level(mean), table=mean),),
+        notes=(
+            "In the bundle's final codes against those at the start of joint training; means "
+            "over seeds. An item that changed at a level may have changed at others too.",
+        ),
+        terms=("drift", "SID"),
+        hashes=used,
+    )
+
+
+def head_and_tail(lens: Lens) -> Panel:
+    """Whether popular or rare items moved."""
+    frame, used = _changes(lens)
+    part = frame[(frame["level"] == 0) & (frame["part"] != "all")]
+    mean = part.groupby(["arm", "method", "part"], sort=False, as_index=False).agg(
+        items=("items", "mean"), share=("share", "mean")
+    )
+    wide = mean.pivot(index="arm", columns="part", values="share")
+    words = [
+        f"{arm} moves {'the head' if row['head'] > row['tail'] else 'the tail'} more "
+        f"({max(row['head'], row['tail']):.0%} against {min(row['head'], row['tail']):.0%})"
+        if row["head"] != row["tail"]
+        else f"{arm} moves both alike ({row['head']:.0%})"
+        for arm, row in wide.iterrows()
+    ]
+    return Panel(
+        key="drift-head",
+        finding="; ".join(words)[:1].upper() + "; ".join(words)[1:],
+        figures=(Figure(chart=charts.head_and_tail(mean), table=mean),),
+        notes=("Filled marks are the head, hollow ones the tail; means over seeds.",),
+        terms=("head and tail", "drift"),
+        hashes=used,
+    )
+
+
+def first_code_flows(lens: Lens) -> Panel:
+    """From static first codes to learned ones."""
+    row = choose_group(lens.of_dataset(), lens.dataset, lens.view.challenger)
+    if row is None:
+        raise DigerError(f"no {lens.view.challenger} runs on {lens.title(lens.dataset)}")
+    bundles = lens.library.of_group(row["group"])
+    bundle = next((b for b in bundles if b.config.get("seed") == lens.view.seed), bundles[0])
+    if bundle.items is None:
+        raise DigerError(f"{bundle.name} has no items.parquet")
+    frame = flows(bundle.items)
+    sids, start = tables.sids(bundle.items), tables.sids(bundle.items, "start")
+    assert sids is not None and start is not None  # or flows() had refused
+    moved = float((sids[:, 0] != start[:, 0]).mean())
+    if moved == 0:
+        raise DigerError(f"no item of {bundle.name} changed its first code")
+    return Panel(
+        key="drift-flows",
+        finding=f"{moved:.0%} of items left their first code ({row['arm']}, seed "
+        f"{bundle.config.get('seed')})",
+        figures=(Figure(chart=ribbon_chart(frame, str(row["method"])), table=frame),),
+        notes=(
+            "Left: first codes at the start of joint training (the static ones). Right: those "
+            "learned. Grey ribbons stayed; coloured ones moved. The 12 codes with the most "
+            "movement are named, the rest is “other”.",
+        ),
+        terms=("SID", "drift"),
+        hashes=(bundle.hash,),
+    )
+
+
+def agreement(lens: Lens) -> Panel:
+    """Whether training saw the codes that evaluation uses."""
+    frame = history(lens, ("agreement",))
+    try:
+        figure = curve_figure(
+            frame,
+            "agreement",
+            "codes in training equal to the deterministic ones",
+            number=".0%",
+            chosen=selected(lens),
+        )
+    except DigerError:
+        raise DigerError("no run here recorded agreement (only joint training does)") from None
+    ends = last_values(frame, "agreement")
+    words = ", ".join(f"{arm} {value:.0%}" for arm, value in ends.items())
+    return Panel(
+        key="drift-agreement",
+        finding=f"Training and inference codes agree at the end: {words}",
+        figures=(figure,),
+        notes=(BANDS,),
+        terms=("agreement", "noise scale"),
+        hashes=hashes(lens),
+    )
+
+
+def _changes(lens: Lens) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    parts, used = [], []
+    for bundle, arm, seed in lens.stacked(lens.dataset):
+        if bundle.items is None or tables.sids(bundle.items, "start") is None:
+            continue
+        frame = lens.remember(("changes", bundle.hash), partial(changes, bundle.items))
+        method = str((bundle.config.get("arm") or {}).get("method", ""))
+        parts.append(frame.assign(arm=arm, method=method, seed=seed))
+        used.append(bundle.hash)
+    if not parts:
+        raise DigerError(FIXED)
+    return pd.concat(parts, ignore_index=True), tuple(used)
+
+
+PAGE = Page(
+    key="drift",
+    name="SID drift",
+    question="Did the SIDs change, and where to?",
+    builders=(over_epochs, by_level, head_and_tail, first_code_flows, agreement),
+    controls=("dataset", "challenger", "seed"),
+)

@@ -1,0 +1,208 @@
+"""Where does it win? Slices of users and targets, users won and lost, and the lists themselves."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dashboard.analysis import BASELINE, chosen, first_codes, hashes_of, lined_up
+from dashboard.panel import Figure, Lens, Page, Panel, sentence
+from diger.charts import slices as charts
+from diger.errors import DigerError
+from diger.statistics.lists import overlaps
+from diger.statistics.slices import KINDS, MIN_USERS, slice_differences, won_and_lost
+
+K = 10
+_NOTE = (
+    f"Differences are paired by user and seed. Slices under {MIN_USERS} users, and all slices "
+    "with one seed, get no verdict; the intervals are not corrected for looking at many slices."
+)
+
+
+def by_popularity(lens: Lens) -> Panel:
+    """By how often the target occurs in training."""
+    return _slices(lens, KINDS[0], "slices-popularity", "targets seen {} times in training")
+
+
+def by_length(lens: Lens) -> Panel:
+    """By how long the history is."""
+    return _slices(lens, KINDS[1], "slices-length", "histories of {} items")
+
+
+def cold(lens: Lens) -> Panel:
+    """By whether the target was ever seen in training."""
+    return _slices(lens, KINDS[2], "slices-cold", "targets that are {}")
+
+
+def by_first_code(lens: Lens) -> Panel:
+    """By the target's first static code."""
+    return _slices(lens, KINDS[3], "slices-code", "targets under the code {}")
+
+
+def users(lens: Lens) -> Panel:
+    """Users that only one of the two arms serves."""
+    paired, baseline, arm = lined_up(lens, lens.dataset)
+    frame = won_and_lost(paired, K)
+    mean = frame.groupby("outcome")["share"].mean()
+    finding = (
+        f"On {lens.title(lens.dataset)}, {arm['arm']} wins {mean['won']:.1%} of users and loses "
+        f"{mean['lost']:.1%} (target among the first {K}); {mean['both']:.1%} are served by both"
+    )
+    return Panel(
+        key="slices-users",
+        finding=finding,
+        figures=(
+            Figure(chart=charts.won_and_lost(frame, str(arm["method"]), BASELINE), table=frame),
+        ),
+        notes=(
+            f"{len(paired.users):,} users a seed. Both kinds of user exist for any two runs, "
+            "two seeds of one arm included: what matters is the balance.",
+        ),
+        terms=("won and lost",),
+        hashes=hashes_of(lens, baseline, arm),
+    )
+
+
+def overlap(lens: Lens) -> Panel:
+    """How alike the lists are, with seeds as the yardstick."""
+    _, baseline, arm = lined_up(lens, lens.dataset)
+    a, b = lens.library.of_group(baseline["group"]), lens.library.of_group(arm["group"])
+    frame = overlaps(a, b, K)
+    if frame.empty:
+        raise DigerError("no two runs with top lists to compare")
+    by_kind = frame.set_index("between")["overlap"]
+    between = by_kind.get("arm and baseline")
+    yardstick = by_kind.drop("arm and baseline", errors="ignore")
+    finding = "The lists cannot be compared between the arms"
+    if between is not None:
+        finding = (
+            f"{sentence(arm['arm'])} and {BASELINE} share {between:.0%} of the first {K} items"
+        )
+        if len(yardstick):
+            finding += f"; seeds of one arm share {yardstick.mean():.0%}"
+    return Panel(
+        key="slices-overlap",
+        finding=finding,
+        figures=(Figure(chart=charts.overlap(frame, K), table=frame),),
+        notes=(
+            "Means over users and pairs of runs. Lists that differ between arms as much as "
+            "between seeds say nothing about the arms.",
+        ),
+        terms=("overlap",),
+        hashes=hashes_of(lens, baseline, arm),
+    )
+
+
+def reach(lens: Lens) -> Panel:
+    """Coverage of the catalogue and share of head items, every arm."""
+    runs = lens.runs_of(lens.dataset)
+    figures, words = [], []
+    for column, title in (
+        (f"test_coverage@{K}", f"items of the catalogue in some list of {K}"),
+        (f"test_head_share@{K}", f"places of the lists of {K} held by head items"),
+    ):
+        if column not in runs.columns:
+            continue
+        frame = runs.loc[runs[column].notna(), ["arm", "method", "seed", column]].rename(
+            columns={column: "value"}
+        )
+        if frame.empty:
+            continue
+        figures.append(
+            Figure(title=title, chart=charts.reach(frame, "share"), table=frame, wide=False)
+        )
+        words.append((column, frame.groupby("arm")["value"].mean()))
+    if not figures:
+        raise DigerError("no run here has coverage or head share")
+    return Panel(
+        key="slices-reach",
+        finding=_reach_words(lens, words),
+        figures=tuple(figures),
+        notes=("Bars are means over seeds, circles the seeds.",),
+        terms=("coverage@k", "head share@k"),
+        hashes=tuple(runs["hash"]),
+    )
+
+
+def _slices(lens: Lens, kind: str, key: str, words: str) -> Panel:
+    paired, baseline, arm = lined_up(lens, lens.dataset)
+    a = lens.library.of_group(baseline["group"])
+    hashes = hashes_of(lens, baseline, arm)
+    metric = lens.view.metric
+    everything = lens.remember(
+        ("slices", hashes, metric),
+        lambda: slice_differences(paired, metric, first_codes=first_codes(a[0])),
+    )
+    frame = everything[everything["slice"] == kind].reset_index(drop=True)
+    if frame.empty:
+        raise DigerError("these runs have no semantic IDs" if kind == KINDS[3] else "no users")
+    return Panel(
+        key=key,
+        finding=_slice_words(frame, str(arm["arm"]), words, metric),
+        figures=(
+            Figure(chart=charts.slice_forest(frame, metric, str(arm["method"])), table=frame),
+        ),
+        notes=(
+            f"{arm['arm']} against {baseline['arm']} on {lens.title(lens.dataset)}, "
+            f"{len(paired.seeds)} {'seed' if len(paired.seeds) == 1 else 'seeds'}.",
+            _NOTE,
+            *(
+                (
+                    f"Codes are those of {BASELINE}, seed {paired.seeds[0]}; the 20 with the most "
+                    "users are shown.",
+                )
+                if kind == KINDS[3]
+                else ()
+            ),
+        ),
+        terms=("interval", "cold", "SID") if kind == KINDS[3] else ("interval", "cold"),
+        hashes=hashes,
+    )
+
+
+def _slice_words(frame: pd.DataFrame, arm: str, words: str, metric: str) -> str:
+    judged = frame[~frame["verdict"].str.startswith("under")]
+    if judged.empty:
+        return f"No slice has {MIN_USERS} users: no verdict by slice"
+    if (judged["verdict"] == "one seed").all():
+        return f"One seed: differences in {metric} by slice, without a verdict"
+    parts = []
+    for verdict in ("better", "worse"):
+        labels = list(judged.loc[judged["verdict"] == verdict, "label"])
+        if labels:
+            parts.append(f"{verdict} for {words.format(_and(labels))}")
+    if not parts:
+        return f"No clear difference in {metric} in any of {len(judged)} slices with enough users"
+    rest = len(judged) - judged["verdict"].isin(["better", "worse"]).sum()
+    tail = f"; no clear difference in the other {rest}" if rest else ""
+    return f"{sentence(arm)}: {', '.join(parts)}{tail} ({metric})"
+
+
+def _and(labels: list[str]) -> str:
+    shown = labels[:4] + ([f"{len(labels) - 4} more"] if len(labels) > 4 else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _reach_words(lens: Lens, words: list[tuple[str, pd.Series]]) -> str:
+    try:
+        baseline, arm = (row["arm"] for row in chosen(lens, lens.dataset))
+    except DigerError:
+        baseline, arm = "", ""
+    parts = []
+    for column, means in words:
+        of = "of the catalogue" if "coverage" in column else "of the places to head items"
+        if baseline in means.index and arm in means.index:
+            parts.append(f"{arm} {means[arm]:.0%} and {baseline} {means[baseline]:.0%} {of}")
+        else:
+            best = means.idxmax()
+            most = " the most," if len(means) > 1 else ""
+            parts.append(f"{best}{most} {means[best]:.0%} {of}")
+    return f"Lists of {K} show: {'; '.join(parts)}"
+
+
+PAGE = Page(
+    key="where",
+    name="Where it wins",
+    question="Where does it win, and who pays?",
+    builders=(by_popularity, by_length, cold, by_first_code, users, overlap, reach),
+    controls=("dataset", "challenger"),
+)

@@ -1,0 +1,259 @@
+"""Is differentiable better than static? Lifts with intervals, baselines and published figures."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dashboard.analysis import BASELINE, claims, comparable, hashes_of
+from dashboard.panel import Figure, Lens, Page, Panel
+from dashboard.published import published
+from diger.charts import lift
+from diger.charts.tables import claims_table
+from diger.errors import DigerError
+from diger.statistics.verdict import Claim, choose_group, in_words
+
+_ON_PAPER = (
+    *("dataset", "metric", "arm", "baseline value", "arm value", "lift", "95 % interval"),
+    *("difference of each seed", "p, Holm", "p of the randomisation test", "verdict", "why blank"),
+)
+_READING = (
+    "The triangle is the mean lift over seeds, the bar its 95 % bootstrap interval over seeds and "
+    "users, each small tick one seed."
+)
+
+
+def main_metric(lens: Lens) -> Panel:
+    """The lift in ndcg@10 on real data: the declared family."""
+    return _forest(lens, "ndcg@10", simulated=False, key="verdict-ndcg")
+
+
+def second_metric(lens: Lens) -> Panel:
+    """The lift in recall@10 on real data."""
+    return _forest(lens, "recall@10", simulated=False, key="verdict-recall")
+
+
+def details(lens: Lens) -> Panel:
+    """Every number behind the two charts."""
+    found = [
+        c
+        for metric in ("ndcg@10", "recall@10")
+        for simulated in (False, True)
+        for c in claims(lens, metric, simulated=simulated)
+    ]
+    compared = [c for c in found if c.difference is not None]
+    if not compared:
+        raise DigerError("; ".join(_reasons(found)) or "no datasets to compare on")
+    return Panel(
+        key="verdict-details",
+        finding=f"Every comparison with its numbers: {len(compared)} made, "
+        f"{len(found) - len(compared)} not possible",
+        figures=(Figure(table=claims_table(found), paper=_ON_PAPER),),
+        notes=(
+            "The family of claims, declared beforehand: on every real dataset static against one "
+            f"{lens.view.challenger} arm, the one with the most seeds and the best validation "
+            "mean. Its p-values are Holm-adjusted within each metric.",
+            "The randomisation test is about these trained models, not about the method.",
+        ),
+        terms=("verdict", "interval", "Holm", "randomisation test", "lift"),
+        blank=_reasons(found),
+    )
+
+
+def simulated(lens: Lens) -> Panel:
+    """The same on simulated data, apart."""
+    return _forest(lens, "ndcg@10", simulated=True, key="verdict-simulated")
+
+
+def beside(lens: Lens) -> Panel:
+    """Every arm beside the baselines and the published figures, a chart a dataset."""
+    metric = lens.view.metric
+    figures, hashes, best = [], [], []
+    blank: list[str] = []
+    for dataset in lens.datasets:
+        allowed, reasons = comparable(lens, dataset, metric)
+        blank += reasons
+        rows = _standings(lens, allowed, dataset, metric)
+        ours = rows[~rows["published"]]
+        if ours.empty:
+            continue
+        best.append(f"{ours['name'].iloc[0]} on {lens.title(dataset)}")
+        figures.append(
+            Figure(
+                title=lens.title(dataset), chart=lift.beside(rows, metric), table=rows, wide=False
+            )
+        )
+        hashes += list(lens.runs.loc[lens.runs["dataset"] == dataset, "hash"])
+    if not figures:
+        raise DigerError(f"no run has a test {metric}")
+    return Panel(
+        key="verdict-beside",
+        finding=f"Highest {metric} of our runs: {'; '.join(best)}",
+        figures=tuple(figures),
+        notes=(
+            "Filled marks are our runs: mean over seeds, the bar from the lowest to the highest "
+            "seed. Hollow marks are published figures, with their own data processing, protocol "
+            "and mostly unconstrained decoding: beside ours for orientation, not compared.",
+        ),
+        terms=("sasrec", "popularity", "decoding", metric.split("@")[0] + "@k"),
+        hashes=tuple(hashes),
+        blank=tuple(blank),
+    )
+
+
+def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
+    found = claims(lens, metric, simulated=simulated)
+    if not found:
+        kind = "simulated" if simulated else "real"
+        raise DigerError(f"no {kind} data among the datasets shown")
+    known = [c for c in found if c.difference is not None and c.difference.lift is not None]
+    challenger = lens.view.challenger
+    finding = f"{in_words(found, challenger, BASELINE)} ({metric})"
+    if simulated:
+        finding = f"Simulated data, not counted: {_simulated_words(found, challenger)} ({metric})"
+    blank = _reasons(found)
+    if not known:
+        return Panel(key=key, finding=finding, blank=blank, missing="; ".join(blank) or finding)
+    frame, seeds = lift_frames(known, challenger)
+    rows = [choose_group(lens.summary, c.dataset, m) for c in known for m in (BASELINE, challenger)]
+    return Panel(
+        key=key,
+        finding=finding,
+        figures=(Figure(chart=lift.forest(frame, seeds, metric, BASELINE), table=frame),),
+        notes=(_READING, *_cautions(lens, known)),
+        terms=("lift", "interval", "verdict", "static", challenger, metric.split("@")[0] + "@k")
+        + (("simulated",) if simulated else ()),
+        hashes=hashes_of(lens, *[row for row in rows if row is not None]),
+        blank=blank,
+    )
+
+
+def lift_frames(known: list[Claim], method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two frames of `diger.charts.lift.forest` from claims that have a lift."""
+    records, seeds = [], []
+    for one in known:
+        found = one.difference
+        assert found is not None and found.lift is not None
+        band = found.lift_interval
+        words = f"{found.lift:+.1%}"
+        words += f"  [{band.low:+.1%}, {band.high:+.1%}]" if band else ""
+        count = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
+        verdict = "" if one.outcome == "too few seeds" else f"{one.outcome}, "
+        records.append(
+            {
+                "title": one.title,
+                "method": method,
+                "lift": found.lift,
+                "low": band.low if band else float("nan"),
+                "high": band.high if band else float("nan"),
+                "label": f"{words}  {verdict}{count}",
+                "arm": one.arm,
+                "baseline": one.baseline,
+            }
+        )
+        seeds += [
+            {"title": one.title, "seed": seed, "lift": value / found.baseline}
+            for seed, value in found.per_seed
+            if found.baseline > 0 and found.seeds > 1
+        ]
+    return pd.DataFrame(records), pd.DataFrame(seeds, columns=["title", "seed", "lift"])
+
+
+def _standings(lens: Lens, rows: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
+    """Comparable arms of a dataset, best first, then what others published."""
+    column = f"test_{metric}"
+    records = []
+    for row in rows.to_dict("records"):
+        values = lens.runs.loc[lens.runs["group"] == row["group"]].get(column)
+        if values is None or values.isna().any():
+            continue
+        seeds = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
+        records.append(
+            {
+                "name": row["arm"],
+                "method": row["method"],
+                "value": float(values.mean()),
+                "low": float(values.min()),
+                "high": float(values.max()),
+                "published": False,
+                "note": f"{seeds}; {row['decoding']}",
+            }
+        )
+    ours = sorted(records, key=lambda r: -r["value"])
+    figures = published()
+    figures = figures[(figures["dataset"] == dataset) & (figures["metric"] == metric)]
+    theirs = [
+        {
+            "name": f"published: {row.name_}",
+            "method": "",
+            "value": row.value,
+            "low": float("nan"),
+            "high": float("nan"),
+            "published": True,
+            "note": f"{row.source}; {row.protocol}",
+        }
+        for row in figures.rename(columns={"name": "name_"})
+        .sort_values("value", ascending=False)
+        .itertuples()
+    ]
+    columns = ["name", "method", "value", "low", "high", "published", "note"]
+    return pd.DataFrame([*ours, *theirs], columns=columns)
+
+
+def _simulated_words(found: list[Claim], challenger: str) -> str:
+    words = {
+        "better": f"{challenger} is better than {BASELINE}",
+        "worse": f"{challenger} is worse than {BASELINE}",
+        "no difference shown": f"no difference shown between {challenger} and {BASELINE}",
+        "too few seeds": "too few seeds for a verdict",
+        "not compared": "not compared",
+    }
+    return "; ".join(f"{words[c.outcome]} on {c.dataset}" for c in found)
+
+
+def _cautions(lens: Lens, known: list[Claim]) -> tuple[str, ...]:
+    notes = []
+    few = [c for c in known if c.difference is not None and 1 < c.difference.seeds < 5]
+    if few:
+        notes.append(
+            "With fewer than five seeds the spread between seeds is poorly known, and the "
+            "interval is a guide: read the ticks."
+        )
+    notes += _unequal(lens, known)
+    alone = [c for c in known if c.alone]
+    notes += [
+        f"{c.title}: seeds {', '.join(map(str, c.alone))} have only one of the two arms and are "
+        "left out."
+        for c in alone
+    ]
+    return tuple(notes)
+
+
+def _unequal(lens: Lens, known: list[Claim]) -> list[str]:
+    """Arms of clearly different size: a lift between them is not the method's alone."""
+    notes = []
+    for one in known:
+        rows = lens.summary[lens.summary["dataset"] == one.dataset].set_index("arm")
+        sizes = [
+            float(rows["parameters"].get(arm, float("nan"))) for arm in (one.baseline, one.arm)
+        ]
+        if min(sizes) > 0 and max(sizes) > 1.25 * min(sizes):
+            notes.append(
+                f"{one.title}: not the same model: {one.baseline} has {sizes[0]:,.0f} parameters, "
+                f"{one.arm} {sizes[1]:,.0f}."
+            )
+    return notes
+
+
+def _reasons(found: list[Claim]) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(f"{c.title}: {c.reason}" for c in found if c.difference is None and c.reason)
+    )
+
+
+PAGE = Page(
+    key="verdict",
+    name="Verdict",
+    question="Is differentiable better than static?",
+    builders=(main_metric, second_metric, details, beside, simulated),
+    controls=("challenger",),
+)

@@ -1,0 +1,209 @@
+"""The report: one self-contained HTML file, charts as inline SVG, ready to print.
+
+Nothing in it is fetched or run: no scripts, no fonts, no links but those a reader may follow. Every
+text is escaped. It says when it was made and from which bundles, by their hashes.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+import pandas as pd
+
+from dashboard.glossary import TERMS
+from dashboard.panel import Figure, Lens, Page, Panel, panels_of, sentence
+from diger.charts.export import to_svg
+from diger.charts.theme import LIGHT
+from diger.errors import DigerError
+
+MOST_ROWS = 60
+WIDE, NARROW = 860, 420
+
+_STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 "Source Sans 3", "Helvetica Neue", Helvetica, Arial, sans-serif;
+  color: #1d2330; background: #fff; max-width: 60rem; margin: 0 auto; padding: 2rem 1.5rem; }
+h1 { font-size: 2.1rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1rem; font-weight: 500; color: #545c6b; margin: 3rem 0 0; padding-top: .6rem;
+  border-top: 2px solid #1d2330; }
+h3 { font-size: 1.35rem; line-height: 1.3; margin: 1.2rem 0 .6rem; }
+h4 { font-size: 1rem; margin: .6rem 0 .2rem; }
+.faint, .note { color: #545c6b; } .note { font-size: .88rem; margin: .4rem 0; }
+.missing { border-left: 3px solid #8b93a1; padding-left: .8rem; color: #545c6b; }
+figure { margin: 0; } svg { max-width: 100%; height: auto; }
+.row { display: flex; flex-wrap: wrap; gap: 1rem; } .row figure { flex: 1 1 20rem; min-width: 0; }
+table { border-collapse: collapse; font-size: .8rem; width: 100%; }
+th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #e4e7ec;
+  vertical-align: top; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.scroll { overflow-x: auto; } code { font-size: .8rem; overflow-wrap: anywhere; }
+dt { font-weight: 600; } dd { margin: 0 0 .5rem; }
+section.panel { break-inside: avoid; }
+@media print { body { max-width: none; padding: 0; font-size: 11px; } h2 { break-before: page; }
+  .scroll { overflow: visible; } table { font-size: 8.5px; } }
+"""
+_A4 = "@page { size: A4; margin: 16mm; }"
+_SLIDES = """
+@page { size: 338.67mm 190.5mm; margin: 12mm; }
+@media print { body { font-size: 15px; } section.panel { break-before: page; }
+  h2 { break-before: avoid; border: 0; margin: 0; } h3 { font-size: 28px; }
+  svg { width: 100%; max-height: 118mm; } table { font-size: 11px; } }
+body { max-width: 76rem; }
+"""
+
+
+def report(
+    title: str,
+    parts: Mapping[str, list[Panel]],
+    lens: Lens,
+    *,
+    slides: bool = False,
+    progress: Callable[[float], object] = lambda share: None,
+) -> str:
+    """The HTML of a report.
+
+    Args:
+        title: on top.
+        parts: panels by the question they answer, in order.
+        lens: what they were made of.
+        slides: lay out for 16:9 instead of A4.
+        progress: told the share of figures that are drawn.
+    """
+    panels = [panel for listed in parts.values() for panel in listed]
+    total, done = max(1, sum(len(p.figures) for p in panels)), 0
+    body: list[str] = []
+    for question, listed in parts.items():
+        body.append(f"<h2>{_text(question)}</h2>")
+        for panel in listed:
+            body.append(_panel(panel))
+            done += len(panel.figures)
+            progress(done / total)
+    layout = _SLIDES if slides else _A4
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        # Whatever a text may hide, the file can load and run nothing.
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        "style-src 'unsafe-inline'; img-src data:\">"
+        f"<title>{_text(title)}</title><style>{_STYLE}{layout}</style></head><body>\n"
+        f"<h1>{_text(title)}</h1>\n{_about(lens)}\n{''.join(body)}\n{_words(panels)}\n"
+        f"{_bundles(lens)}\n</body></html>\n"
+    )
+
+
+def sections(
+    lens: Lens, pages: Sequence[Page], progress: Callable[[float], object] = lambda share: None
+) -> dict[str, list[Panel]]:
+    """Panels by question; pages that show one dataset at a time come once for each."""
+    wanted = []
+    for page in pages:
+        if "dataset" not in page.controls:
+            wanted.append((page.question, page, lens))
+            continue
+        for dataset in lens.datasets:
+            view = replace(lens.view, dataset=dataset)
+            question = f"{page.question} {lens.title(dataset)}"
+            wanted.append((question, page, Lens(lens.library, view)))
+    parts: dict[str, list[Panel]] = {}
+    for i, (question, page, one) in enumerate(wanted):
+        parts[question] = list(panels_of(page, one))
+        progress((i + 1) / len(wanted))
+    return parts
+
+
+def _about(lens: Lens) -> str:
+    real = [lens.title(d) for d in lens.datasets]
+    return (
+        f'<p class="faint">DIGER Studio, {date.today():%d %B %Y}. {len(lens.runs)} runs on '
+        f"{_text(', '.join(real))}. Test split, metric {_text(lens.view.metric)} where one is "
+        "shown.</p>"
+    )
+
+
+def _panel(panel: Panel) -> str:
+    finding = f"<h3>{_text(panel.finding)}</h3>" if panel.finding else ""
+    if panel.missing:
+        why = f'<p class="missing">{_text(sentence(panel.missing))}.</p>'
+        return f'<section class="panel">{finding}{why}</section>\n'
+    narrow = sum(not figure.wide for figure in panel.figures) > 1
+    figures = "".join(_figure(figure, narrow) for figure in panel.figures)
+    notes = [*(f"Blank: {reason}" for reason in panel.blank), *panel.notes]
+    return (
+        f'<section class="panel" id="{_text(panel.key)}">{finding}<div class="row">{figures}</div>'
+        + "".join(f'<p class="note">{_text(note)}</p>' for note in notes)
+        + "</section>\n"
+    )
+
+
+def _figure(figure: Figure, narrow: bool) -> str:
+    head = f"<h4>{_text(figure.title)}</h4>" if figure.title else ""
+    if figure.chart is not None:
+        try:
+            width = NARROW if narrow and not figure.wide else WIDE
+            return f"<figure>{head}{to_svg(figure.chart, LIGHT, width)}</figure>"
+        except DigerError as error:
+            return f'<figure>{head}<p class="missing">{_text(str(error))}</p></figure>'
+    return f"<figure>{head}{_table(figure)}</figure>" if figure.table is not None else ""
+
+
+def _table(figure: Figure) -> str:
+    table = figure.table
+    assert table is not None
+    wanted = [c for c in figure.paper or table.columns if c in table.columns]
+    shown = table.loc[:, [c for c in wanted if not _is_blank(table[c])]]
+    rows = []
+    for values in shown.head(MOST_ROWS).itertuples(index=False, name=None):
+        cells = "".join(
+            _cell(value, figure.formats.get(str(column), "%.4g"))
+            for column, value in zip(shown.columns, values, strict=True)
+        )
+        rows.append(f"<tr>{cells}</tr>")
+    head = "".join(f"<th>{_text(str(c))}</th>" for c in shown.columns)
+    more = len(shown) - MOST_ROWS
+    tail = f'<p class="note">and {more} rows more</p>' if more > 0 else ""
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{tail}"
+    )
+
+
+def _cell(value: object, form: str) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "<td></td>"
+    if isinstance(value, bool):
+        return f"<td>{'yes' if value else 'no'}</td>"
+    if isinstance(value, int | float):
+        return f'<td class="n">{_text(form % value)}</td>'
+    return f"<td>{_text(str(value))}</td>"
+
+
+def _is_blank(column: pd.Series) -> bool:
+    return bool((column.isna() | (column.astype(str) == "")).all())
+
+
+def _words(panels: list[Panel]) -> str:
+    terms = [t for t in dict.fromkeys(t for p in panels for t in p.terms) if t in TERMS]
+    if not terms:
+        return ""
+    listed = "".join(f"<dt>{_text(t)}</dt><dd>{_text(TERMS[t])}</dd>" for t in terms)
+    return f"<h2>What the words mean</h2><dl>{listed}</dl>"
+
+
+def _bundles(lens: Lens) -> str:
+    rows = "".join(
+        f"<tr><td>{_text(row.bundle)}</td><td><code>{row.hash}</code></td></tr>"
+        for row in lens.runs.itertuples()
+    )
+    return (
+        "<h2>What it was made from</h2><p class='note'>Bundles by the SHA-256 of their manifests, "
+        "which covers every file in them.</p>"
+        f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _text(text: str) -> str:
+    return html.escape(" ".join(str(text).split()))

@@ -1,0 +1,165 @@
+"""A panel on a Streamlit page: finding, figures, how to read them, and everything to take along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.glossary import TERMS
+from dashboard.panel import Figure, Lens, Panel, sentence
+from diger.bundle.text import csv_cell, markdown
+from diger.charts.export import to_png, to_svg
+from diger.charts.tables import to_latex
+from diger.charts.theme import LIGHT, Look, specification
+from diger.errors import DigerError
+
+NARROW_A_ROW = 3  # figures beside each other; Streamlit stacks them on a phone
+
+
+def show_panel(panel: Panel, lens: Lens, look: Look) -> None:
+    """Draw a panel."""
+    with st.container(border=False, key=f"panel-{panel.key}"):
+        if panel.finding:
+            st.markdown(f"### {markdown(panel.finding)}")
+        if panel.missing:
+            st.info(markdown(sentence(panel.missing)) + ".", icon=":material/visibility_off:")
+            return
+        for row in _rows(panel.figures):
+            # Rows of a grid have the same number of columns, so that all charts are alike.
+            columns = st.columns(len(row)) if len(row) > 1 else [st.container()]
+            for place, one in zip(columns, row, strict=True):
+                if one is not None:
+                    with place:
+                        show_figure(one[1], panel, lens, look, one[0])
+        for reason in panel.blank:
+            st.caption(f":material/visibility_off: Blank: {markdown(reason)}")
+        if panel.notes:
+            st.caption(" ".join(markdown(note) for note in panel.notes))
+        with st.container(horizontal=True, key=f"tools-{panel.key}"):
+            _meanings(panel)
+            _take_along(panel)
+
+
+def show_figure(
+    figure: Figure, panel: Panel, lens: Lens, look: Look, number: int, tall: int = 0
+) -> None:
+    """Draw a chart, at least `tall` pixels high, or a table, under its title."""
+    if figure.title:
+        st.markdown(f"**{markdown(figure.title)}**")
+    if figure.chart is not None:
+        try:
+            spec = lens.remember(
+                ("spec", panel.key, number, id(figure.chart), look, tall),
+                lambda: (figure.chart, _fitting(figure, look, tall)),
+            )[1]
+            st.vega_lite_chart(spec, width="stretch", theme=None)
+        except (DigerError, ValueError, TypeError) as error:
+            kind = type(error).__name__
+            st.info(f"This chart could not be drawn ({kind}).", icon=":material/visibility_off:")
+    elif figure.table is not None:
+        show_table(figure.table, figure.formats)
+
+
+def show_table(table: pd.DataFrame, formats: dict[str, str]) -> None:
+    """Draw a table that sorts, searches and hides columns."""
+    config = {
+        name: st.column_config.NumberColumn(format=form)
+        for name, form in formats.items()
+        if name in table.columns and pd.api.types.is_numeric_dtype(table[name])
+    }
+    st.dataframe(table, width="stretch", hide_index=True, column_config=config, placeholder="")
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """CSV in which no cell is run as a formula by a spreadsheet."""
+    safe = table.copy()
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name]):
+            safe[name] = [csv_cell(v) if isinstance(v, str) else v for v in safe[name]]
+    safe.columns = [csv_cell(c) for c in safe.columns]
+    return safe.to_csv(index=False)
+
+
+def caption(panel: Panel) -> tuple[str, str]:
+    """Title and source line of an exported chart: finding; date and the bundles' hashes."""
+    shown = ", ".join(h[:8] for h in panel.hashes[:6])
+    more = len(panel.hashes) - 6
+    more_words = f" and {more} more" if more > 0 else ""
+    return panel.finding, f"DIGER Studio, {date.today():%d %B %Y}; bundles {shown}{more_words}"
+
+
+def _take_along(panel: Panel) -> None:
+    """Every figure as a file; charts are drawn when somebody asks for them."""
+    title, source = caption(panel)
+    with st.popover("Take it along", icon=":material/download:", type="tertiary"):
+        for number, figure in enumerate(panel.figures):
+            several = len(panel.figures) > 1
+            name = f"diger-{panel.key}{f'-{number + 1}' if several else ''}"
+            label = figure.title or (f"Figure {number + 1}" if several else "")
+            with st.container(horizontal=True, vertical_alignment="center"):
+                if label:
+                    st.markdown(markdown(label), width=260)
+                for kind, mime, make in _files(figure, title, source):
+                    st.download_button(
+                        kind,
+                        make,
+                        f"{name}.{kind.lower()}",
+                        mime,
+                        key=f"{kind}-{panel.key}-{number}",
+                        on_click="ignore",
+                    )
+
+
+def _files(
+    figure: Figure, title: str, source: str
+) -> Iterator[tuple[str, str, Callable[[], str | bytes]]]:
+    """Name of the format, its MIME type, and what makes the file."""
+    chart, table = figure.chart, figure.table
+    words = f"{title} ({figure.title})" if figure.title else title
+    if chart is not None:
+        yield "SVG", "image/svg+xml", lambda: to_svg(chart, LIGHT, title=words, source=source)
+        yield "PNG", "image/png", lambda: to_png(chart, LIGHT, title=words, source=source)
+    if table is not None:
+        yield "CSV", "text/csv", lambda: to_csv(table)
+        if chart is None and {"arm", "seeds"} <= set(table.columns):
+            metrics = [c for c in table.columns if "@" in c and f"± {c}" in table.columns]
+            yield "TEX", "text/x-tex", lambda: to_latex(table, metrics[:4], words)
+
+
+def _meanings(panel: Panel) -> None:
+    """Definitions one click away."""
+    terms = [term for term in dict.fromkeys(panel.terms) if term in TERMS]
+    if terms:
+        with st.popover("What the words mean", icon=":material/menu_book:", type="tertiary"):
+            for term in terms:
+                st.markdown(f"**{markdown(term)}**: {markdown(TERMS[term])}")
+
+
+def _rows(figures: tuple[Figure, ...]) -> Iterator[list[tuple[int, Figure] | None]]:
+    """Wide figures alone; runs of narrow ones in rows of two or three, the last one filled up."""
+    run: list[tuple[int, Figure]] = []
+    for number, figure in [*enumerate(figures), (-1, None)]:
+        if figure is not None and not figure.wide:
+            run.append((number, figure))
+            continue
+        # Two by two looks better than three and one.
+        size = 2 if len(run) in (2, 4) else NARROW_A_ROW
+        for first in range(0, len(run), size):
+            row: list[tuple[int, Figure] | None] = [*run[first : first + size]]
+            yield row + [None] * (size - len(row) if len(run) > 1 else 0)
+        run = []
+        if figure is not None:
+            yield [(number, figure)]
+
+
+def _fitting(figure: Figure, look: Look, tall: int) -> dict[str, object]:
+    assert figure.chart is not None
+    spec = specification(figure.chart, look)
+    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+    spec["usermeta"] = {"embedOptions": {"actions": False}}
+    if look.scale != 1 and isinstance(spec.get("height"), int | float):
+        spec["height"] = max(round(spec["height"] * look.scale), tall)
+    return spec

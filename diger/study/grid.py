@@ -1,0 +1,102 @@
+"""The runs of a study, in the order in which they are made.
+
+Dataset by dataset and seed by seed, so that the arms of a seed stand beside each other early; an
+arm whose bundle another needs comes before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diger.config import Recipe
+from diger.errors import DigerError, did_you_mean
+from diger.study.config import Study
+
+
+@dataclass(frozen=True)
+class Run:
+    """One bundle of a study.
+
+    Attributes:
+        dataset, arm, seed: its place in the grid.
+        recipe: what is trained.
+        data: dataset folder.
+        out: where the bundle goes.
+        sids_from, start_from: keys of the runs whose bundles it needs, or None.
+        complete: whether its bundle keeps its weights.
+        half: whether in half precision.
+    """
+
+    dataset: str
+    arm: str
+    seed: int
+    recipe: Recipe
+    data: Path
+    out: Path
+    sids_from: str | None
+    start_from: str | None
+    complete: bool
+    half: bool
+
+    @property
+    def key(self) -> str:
+        """How a person names it: `dataset/arm/seed`."""
+        return f"{self.dataset}/{self.arm}/{self.seed}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Keys of the runs whose bundles it needs."""
+        return tuple(key for key in (self.sids_from, self.start_from) if key)
+
+
+def grid(study: Study) -> list[Run]:
+    """Every run of a study, those that others need before them.
+
+    Raises:
+        DigerError: two runs would have the same bundle.
+    """
+    runs = [
+        Run(
+            dataset=name,
+            arm=arm.name,
+            seed=seed,
+            recipe=arm.recipes[name],
+            data=dataset.folder,
+            out=study.bundles / f"{name}-{arm.name}-s{seed}",
+            sids_from=f"{name}/{arm.sids_from}/{seed}" if arm.sids_from else None,
+            start_from=f"{name}/{arm.start_from}/{seed}" if arm.start_from else None,
+            complete=study.complete is None
+            or (arm.name in study.complete and seed == arm.seeds[name][0]),
+            half=study.half,
+        )
+        for name, dataset in study.datasets.items()
+        for seed in dataset.seeds
+        for arm in study.arms.values()
+        if seed in arm.seeds.get(name, ())
+    ]
+    taken: dict[Path, Run] = {}
+    for run in runs:
+        if run.out in taken:
+            raise DigerError(
+                f"study {study.name}: {taken[run.out].key} and {run.key} would both be "
+                f"{run.out.name}; rename a dataset or an arm"
+            )
+        taken[run.out] = run
+    return runs
+
+
+def select(runs: Sequence[Run], key: str) -> Run:
+    """The run named `dataset/arm/seed`.
+
+    Raises:
+        DigerError: no such run.
+    """
+    by_key = {run.key: run for run in runs}
+    if key not in by_key:
+        raise DigerError(
+            f"no run {key} in this study{did_you_mean(key, by_key)} "
+            "(a run is named DATASET/ARM/SEED; --dry-run lists them)"
+        )
+    return by_key[key]

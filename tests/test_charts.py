@@ -1,0 +1,350 @@
+"""Charts: valid specifications, one colour a method, readable on light and dark."""
+
+import itertools
+import json
+import pkgutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+alt = pytest.importorskip("altair", reason="charts need altair (dashboard/requirements.txt)")
+
+from diger.charts import (  # noqa: E402
+    codebook,
+    compare,
+    cost,
+    curves,
+    drift,
+    export,
+    labels,
+    lift,
+    palette,
+    ribbons,
+    slices,
+    tables,
+)
+from diger.charts.theme import ADAPTIVE, DARK, LIGHT, Look, method_scales, specification, styled  # noqa: E402
+from diger.errors import DigerError  # noqa: E402
+from diger.statistics.curves import bands  # noqa: E402
+
+NASTY = "<img src=x onerror=alert(1)> {{7*7}} **b** théâtre"
+
+
+def forest(n=3):
+    frame = pd.DataFrame(
+        {
+            "title": [f"{NASTY} {i}" for i in range(n)],
+            "method": "differentiable",
+            "lift": np.linspace(-0.1, 0.2, n),
+            "low": [np.nan, *np.linspace(-0.1, 0.1, n - 1)] if n > 1 else [np.nan],
+            "high": [np.nan, *np.linspace(0.0, 0.3, n - 1)] if n > 1 else [np.nan],
+            "label": "one seed",
+        }
+    )
+    seeds = pd.DataFrame({"title": frame["title"], "seed": 0, "lift": frame["lift"]})
+    return frame, seeds
+
+
+def lines(arms=("static", "differentiable (frqud)"), epochs=5, seeds=2):
+    return pd.DataFrame(
+        [
+            {"arm": arm, "method": arm.split(" ")[0], "seed": s, "epoch": e, "v@10": a + e / 10}
+            for a, arm in enumerate(arms)
+            for s in range(seeds)
+            for e in range(1, epochs + 1)
+        ]
+    )
+
+
+def curve(frame, **options):
+    return curves.curve(frame, bands(frame, "v@10"), "v@10", "value", **options)
+
+
+def flows():
+    return pd.DataFrame(
+        {
+            "start": ["1", "1", "2", "other"],
+            "now": ["1", "2", "other", "other"],
+            "items": [5, 2, 1, 9],
+        }
+    )
+
+
+def charts():
+    slice_frame = pd.DataFrame(
+        {
+            "label": ["a", "b"],
+            "users": [10, 1000],
+            "baseline": 0.1,
+            "arm": 0.2,
+            "difference": [0.1, 0.0],
+            "low": [np.nan, -0.1],
+            "high": [np.nan, 0.1],
+            "verdict": ["under 200 users", "better"],
+        }
+    )
+    won = pd.DataFrame(
+        {"seed": 0, "outcome": ["won", "lost", "both"], "users": [3, 2, 9], "share": 0.1}
+    )
+    overlap = pd.DataFrame(
+        {"between": ["arm and baseline"], "pairs": 1, "overlap": 0.5, "lowest": 0.5, "highest": 0.5}
+    )
+    reach = pd.DataFrame({"arm": ["static"], "method": ["static"], "seed": 0, "value": 0.3})
+    beside = pd.DataFrame(
+        {
+            "name": ["static", "published: X"],
+            "method": ["static", ""],
+            "value": [0.1, 0.2],
+            "low": [0.1, np.nan],
+            "high": [0.1, np.nan],
+            "published": [False, True],
+            "note": "",
+        }
+    )
+    changed = pd.DataFrame({"arm": "ste", "method": "ste", "level": [0, 1], "share": [0.5, 0.2]})
+    parts = pd.DataFrame(
+        {"arm": "ste", "method": "ste", "part": ["head", "tail"], "items": 5, "share": [0.5, 0.2]}
+    )
+    codes = pd.DataFrame({"epoch": 0, "level": 1, "code": np.arange(256), "items": 3})
+    points = pd.DataFrame(
+        {
+            "arm": ["static", "sasrec"],
+            "method": ["static", "sasrec"],
+            "quality": [0.1, 0.1],
+            "cost": [1.0, 1.0],
+            "front": True,
+            "seeds": 1,
+        }
+    )
+    metrics = pd.DataFrame({"metric": ["ndcg@10"], "a": [0.1], "b": [0.2]})
+    pair = [("one", "static"), ("two", "differentiable")]
+    yield "forest", lift.forest(*forest(), "ndcg@10", "static")
+    yield "forest of one seed", lift.forest(*forest(1), "ndcg@10", "static")
+    yield "forest without ticks", lift.forest(forest()[0], forest()[1].iloc[:0], "x", "static")
+    yield "beside", lift.beside(beside, "ndcg@10")
+    yield "slices", slices.slice_forest(slice_frame, "ndcg@10", "differentiable")
+    yield "won and lost", slices.won_and_lost(won, "differentiable", "static")
+    yield "overlap", slices.overlap(overlap, 10)
+    yield "reach", slices.reach(reach, "share")
+    yield "curve", curve(lines(), selected=pd.DataFrame({"arm": ["static"], "seed": 0, "epoch": 3}))
+    yield "curve of one point", curve(lines(epochs=1, seeds=1))
+    yield "changed by level", drift.changed_by_level(changed)
+    yield "head and tail", drift.head_and_tail(parts)
+    yield "ribbons", ribbons.ribbon_chart(flows(), "differentiable")
+    yield "ribbons of nothing", ribbons.ribbon_chart(flows().iloc[3:], "differentiable")
+    yield "heat map", codebook.heat_map(codebook.usage_grid(codes, 0, 1), 3)
+    yield "dead level", codebook.heat_map(codebook.usage_grid(codes.assign(items=0), 0, 1), 0)
+    yield "cost", cost.pareto_chart(points, "ndcg@10", "seconds")
+    yield "dumbbell", compare.dumbbell(metrics, pair)
+
+
+@pytest.mark.parametrize(("name", "chart"), list(charts()))
+def test_every_chart_is_valid_and_draws(name, chart):
+    pytest.importorskip("vl_convert", reason="drawing needs vl-convert-python")
+    chart.to_dict()  # validates against the Vega-Lite schema
+    svg = export.to_svg(chart, title="A finding", source="made today")
+    assert svg.startswith("<svg") and "A finding" in svg
+    assert (
+        "theme:" not in svg
+        and "<script" not in svg
+        and "onerror=alert" not in svg.replace("&lt;img src=x onerror=alert", "")
+    )
+
+
+def test_a_look_changes_inks_and_sizes_but_no_method_colour():
+    chart = lift.forest(*forest(), "ndcg@10", "static")
+    light, dark = specification(chart, LIGHT), specification(chart, DARK)
+    assert palette.METHOD_COLOURS["differentiable"] in json.dumps(light)
+    assert palette.METHOD_COLOURS["differentiable"] in json.dumps(dark)
+    assert LIGHT.ink in json.dumps(light) and DARK.ink in json.dumps(dark)
+    assert "theme:" not in json.dumps(light)
+    page = json.dumps(specification(chart, ADAPTIVE))
+    assert LIGHT.ink not in page and "currentColor" in page
+    big = specification(chart, Look(scale=2))
+    assert big["config"]["axis"]["labelFontSize"] == 2 * light["config"]["axis"]["labelFontSize"]
+    sizes = [layer["mark"].get("size") for layer in light["layer"]]
+    assert [layer["mark"].get("size") for layer in big["layer"]] == [
+        s and s * (2 if layer["mark"]["type"] == "tick" else 4)
+        for s, layer in zip(sizes, light["layer"], strict=True)
+    ]
+    assert isinstance(styled(chart), alt.LayerChart)
+
+
+def test_data_that_looks_like_a_theme_colour_stays_data():
+    frame, seeds = forest(2)
+    frame["title"] = seeds["title"] = ["theme:ink", "b"]
+    spec = specification(lift.forest(frame, seeds, "x", "static"))
+    assert "theme:ink" in json.dumps(spec["datasets"])
+
+
+def test_nothing_in_a_specification_can_be_fetched():
+    for _, chart in charts():
+        text = json.dumps({k: v for k, v in specification(chart).items() if k != "datasets"})
+        assert '"url"' not in text and '"href"' not in text
+        assert "http" not in text.replace("https://vega.github.io/schema", "")
+
+
+def test_arms_of_one_method_share_its_colour_and_differ_in_dash():
+    scales = method_scales(
+        [("differentiable (a)", "differentiable"), ("differentiable (b)", "differentiable")]
+    )
+    colours, dashes = (scales[k].to_dict()["range"] for k in ("color", "dash"))
+    assert set(colours) == {palette.METHOD_COLOURS["differentiable"]}
+    assert dashes[0] != dashes[1]
+
+
+# -- the palette ------------------------------------------------------------------------------
+
+
+def _linear(colour):
+    c = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def _luminance(colour):
+    return _linear(colour) @ [0.2126, 0.7152, 0.0722]
+
+
+def _lab(linear):
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    t = xyz @ np.clip(linear, 0, 1) / [0.95047, 1, 1.08883]
+    f = np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+# Machado, Oliveira and Fernandes 2009, full severity, in linear RGB.
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+@pytest.mark.parametrize("ground", ["#FFFFFF", "#0E1117"])
+def test_method_colours_can_be_seen_on_both_grounds(ground):
+    for method, colour in palette.METHOD_COLOURS.items():
+        high, low = sorted([_luminance(colour), _luminance(ground)], reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 3, method
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_method_colours_can_be_told_apart(sight):
+    seen = {m: _lab(np.array(SIGHT[sight]) @ _linear(c)) for m, c in palette.METHOD_COLOURS.items()}
+    for a, b in itertools.combinations(seen, 2):
+        assert np.linalg.norm(seen[a] - seen[b]) > 20, (a, b)
+
+
+def test_every_method_has_a_mark_a_shape_and_a_dash_of_its_own():
+    for table in (palette.METHOD_MARKS, palette.METHOD_SHAPES):
+        assert list(table) == list(palette.METHOD_COLOURS)
+        assert len(set(table.values())) == len(table)
+    assert palette.method_colour("unheard of") == palette.OTHER_COLOUR
+    assert palette.method_mark("unheard of") == palette.OTHER_MARK
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK])
+def test_text_is_readable(look):
+    for ink in (look.ink, look.faint):
+        high, low = sorted([_luminance(ink), _luminance(look.ground)], reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+# -- labels -----------------------------------------------------------------------------------
+
+
+def test_end_labels_never_overlap_and_stay_in_the_plot():
+    frame = lines(arms=("a (x)", "b (y)", "c", "d"))
+    frame["v@10"] = 1.0
+    found = labels.end_labels(frame, "v@10", (0.0, 2.0), 200).sort_values("top")
+    unit = 2.0 / 200
+    sizes = [labels.LINE * (1 + words.count("\n")) for words in found["words"]]
+    tops = found["top"].to_numpy() / unit
+    bottoms = tops - sizes
+    assert (bottoms[1:] >= tops[:-1] - 1e-6).all()
+    assert bottoms.min() >= -1e-6 and tops.max() <= 200 + 1e-6
+
+
+def test_end_labels_stay_where_there_is_room():
+    frame = lines(arms=("a", "b"))
+    found = labels.end_labels(frame, "v@10", (0.0, 3.0), 300).set_index("arm")
+    half = labels.LINE / 2 * 3.0 / 300
+    assert found.loc["a", "top"] == pytest.approx(0.5 + half)
+    assert found.loc["b", "top"] == pytest.approx(1.5 + half)
+
+
+def test_point_labels_move_out_of_each_others_way():
+    places = labels.point_labels(
+        [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], ["one", "two", "three"], 600, 300
+    )
+    assert len(set(places.itertuples(index=False, name=None))) == 3
+
+
+def test_ticks_are_round_epochs():
+    assert curves._ticks(1, 8) == [1, 2, 4, 6, 8]
+    assert curves._ticks(0, 30) == [0, 5, 10, 15, 20, 25, 30]
+    assert curves._ticks(3, 3) == [3]
+
+
+def test_the_usage_grid_is_sixteen_wide_and_keeps_dead_codes():
+    codes = pd.DataFrame({"epoch": 2, "level": 1, "code": [0, 255], "items": [4, 1]})
+    grid = codebook.usage_grid(codes, 2, 1)
+    assert len(grid) == 256 and grid["items"].sum() == 5
+    assert grid.iloc[17][["row", "column"]].tolist() == [1, 1]
+
+
+# -- tables and files ----------------------------------------------------------------------------
+
+
+def table():
+    return pd.DataFrame(
+        {
+            "dataset": ["A & B", "A & B"],
+            "arm": ["static", "differentiable_x"],
+            "seeds": [3, 1],
+            "ndcg@10": [0.1, 0.2],
+            "± ndcg@10": [0.01, np.nan],
+            "recall@10": [np.nan, 0.3],
+            "± recall@10": [np.nan, np.nan],
+        }
+    )
+
+
+def test_latex_escapes_marks_the_best_and_leaves_blanks_blank():
+    text = tables.to_latex(table(), ["ndcg@10", "recall@10", "mrr@10"], "50 % of A_B")
+    assert r"A \& B & static & 3 & $0.1000 \pm 0.0100$ &  \\" in text
+    assert r" & differentiable\_x & 1 & $\mathbf{0.2000}$ & $\mathbf{0.3000}$ \\" in text
+    assert r"\caption{50 \% of A\_B}" in text
+    assert tables.latex("a\\b~^{") == r"a\textbackslash{}b\textasciitilde{}\textasciicircum{}\{"
+
+
+def test_png_and_the_error_where_the_converter_is_missing(monkeypatch):
+    pytest.importorskip("vl_convert", reason="drawing needs vl-convert-python")
+    chart = lift.forest(*forest(), "ndcg@10", "static")
+    assert export.to_png(chart, scale=1).startswith(b"\x89PNG")
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(DigerError, match="pip install vl-convert-python"):
+        export.to_svg(chart)
+
+
+def test_all_chart_modules_import_without_torch():
+    import diger.charts
+
+    names = [m.name for m in pkgutil.iter_modules(diger.charts.__path__, "diger.charts.")]
+    code = f"import sys; sys.modules['torch'] = None; import {', '.join(names)}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

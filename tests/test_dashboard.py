@@ -1,0 +1,434 @@
+"""The dashboard: every page with good, empty and broken inputs; the view, sources and report."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from toy_bundles import write_broken, write_run, write_study
+
+pytest.importorskip("streamlit", reason="the dashboard needs dashboard/requirements.txt")
+pytest.importorskip("altair", reason="the dashboard needs dashboard/requirements.txt")
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from streamlit.testing.v1 import AppTest  # noqa: E402
+
+from dashboard import sources  # noqa: E402
+from dashboard.glossary import TERMS  # noqa: E402
+from dashboard.library import Library, Memory  # noqa: E402
+from dashboard.pages import PAGES  # noqa: E402
+from dashboard.panel import Lens, Panel, build  # noqa: E402
+from dashboard.published import published  # noqa: E402
+from dashboard.report import report  # noqa: E402
+from dashboard.serving import latencies  # noqa: E402
+from dashboard.show import to_csv  # noqa: E402
+from dashboard.view import View  # noqa: E402
+from diger.bundle import BrokenBundle  # noqa: E402
+from diger.errors import DigerError  # noqa: E402
+
+APP = ROOT / "dashboard" / "app.py"
+ALL_PAGES = [*(page.key for page in PAGES), "report", "bundles", "glossary"]
+NASTY = "<script>alert(1)</script> :red[x] $y$ ![i](http://x/y.png)"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("study"), seeds=3, users=250, epochs=4)
+
+
+@pytest.fixture(scope="module")
+def library(study):
+    return Library.of(sources.opened([study]))
+
+
+def lens(library, **view):
+    return Lens(library, View(**view))
+
+
+def panels(library, **view):
+    one = lens(library, **view)
+    return {b.__name__: build(b, one) for page in PAGES for b in page.builders}
+
+
+def open_page(monkeypatch, folder, key):
+    """One page of the whole app, run by AppTest."""
+    monkeypatch.setenv(sources.VARIABLE, str(folder))
+    monkeypatch.setattr(sys, "argv", ["streamlit"])
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    if key != PAGES[0].key:
+        known = app._registered_pages.items()  # AppTest has no public way to a callable page
+        app._page_hash = next(h for h, info in known if info.get("url_pathname") == key)
+        app.run()
+    return app
+
+
+def words(app):
+    kinds = ("title", "markdown", "caption", "info", "warning", "error", "success")
+    return " ".join(str(e.value) for kind in kinds for e in app.get(kind))
+
+
+# -- every page through AppTest ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ALL_PAGES)
+def test_every_page_with_a_whole_study(monkeypatch, study, key):
+    app = open_page(monkeypatch, study, key)
+    assert not app.exception
+    assert len(app.title) == 1
+    if key in ("verdict", "where", "training", "codebook", "drift", "cost", "compare"):
+        assert len(app.get("vega_lite_chart")) >= 2
+        assert "could not be drawn" not in words(app)
+
+
+@pytest.mark.parametrize("key", ALL_PAGES)
+def test_every_page_with_nothing(monkeypatch, tmp_path, key):
+    app = open_page(monkeypatch, tmp_path, key)
+    assert not app.exception
+    if key in {page.key for page in PAGES}:
+        assert app.title[0].value == "No runs yet"
+
+
+@pytest.mark.parametrize("key", ALL_PAGES)
+def test_every_page_with_broken_bundles_only(monkeypatch, tmp_path, key):
+    app = open_page(monkeypatch, write_broken(tmp_path), key)
+    assert not app.exception
+    if key == "bundles":
+        assert "0 bundles read, 4 left out" in words(app)
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(monkeypatch, tmp_path):
+    app = open_page(monkeypatch, tmp_path / "nowhere", "verdict")
+    assert not app.exception
+    assert "nowhere" in words(app)
+
+
+def test_broken_bundles_do_not_hurt_the_rest(monkeypatch, tmp_path):
+    write_broken(tmp_path)
+    write_run(tmp_path, seed=1)
+    app = open_page(monkeypatch, tmp_path, "leaderboard")
+    assert not app.exception
+    assert "4 bundles left out" in words(app)
+    assert "Static leads on Toys" in words(app).replace("By ndcg\\@10\\: static", "Static")
+
+
+# -- panels ---------------------------------------------------------------------------------------
+
+
+def test_findings_state_the_numbers(library):
+    found = panels(library)
+    assert found["main_metric"].finding == (
+        "Differentiable: better than static on 1 of 3 datasets, no difference shown on 1, worse "
+        "on 1 (ndcg@10)"
+    )
+    assert found["simulated"].finding.startswith(
+        "Simulated data, not counted: differentiable is better than static on demo"
+    )
+    assert found["effective"].finding.startswith("Collapse: ste keeps")
+    assert "detached none" in found["gradients"].finding
+    assert found["agreement"].finding.startswith("Training and inference codes agree at the end")
+
+
+def test_simulated_data_is_in_no_count(library):
+    found = panels(library, data=("demo",))
+    assert "no real data" in found["main_metric"].missing
+    assert "demo" in found["simulated"].finding
+
+
+def test_every_panel_is_whole(library):
+    for name, panel in panels(library, a="alpha-static-s0", b="alpha-ste-s0").items():
+        assert isinstance(panel, Panel), name
+        assert bool(panel.figures) != bool(panel.missing), name
+        assert panel.finding or panel.missing
+        assert "could not be drawn" not in panel.missing, name
+        assert set(panel.hashes) <= set(library.bundles), name
+        assert all(f.chart is not None or f.table is not None for f in panel.figures)
+        assert set(panel.terms) <= {*TERMS, *METRIC_TERMS}, name
+
+
+METRIC_TERMS = {"memory", "seconds", "parameters"}
+
+
+def test_filters_hold_everywhere(library):
+    one = lens(library, data=("alpha",), arms=("static", "sasrec"))
+    assert set(one.runs["dataset"]) == {"alpha"} and set(one.summary["arm"]) == {"static", "sasrec"}
+    found = panels(library, data=("alpha",), arms=("static", "sasrec"))
+    assert "no differentiable runs on Alpha" in found["main_metric"].missing
+    table = found["table"].figures[0].table
+    assert set(table["arm"]) == {"static", "sasrec"}
+
+
+def test_one_seed_says_so_and_has_no_interval(tmp_path):
+    for method in ("static", "differentiable"):
+        write_run(tmp_path, method=method)
+    found = panels(Library.of(sources.opened([tmp_path])))
+    assert "one seed" in found["main_metric"].finding
+    table = found["main_metric"].figures[0].table
+    assert table["low"].isna().all() and "one seed" in table["label"].iloc[0]
+    assert found["by_popularity"].finding.startswith(("One seed", "No slice has 200 users"))
+
+
+def test_unlike_data_is_refused_with_the_reason_and_the_cell_stays_blank(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, seed=seed)
+        write_run(tmp_path, method="differentiable", seed=seed, fingerprint="0" * 64)
+        write_run(tmp_path, method="static", seed=seed, dataset="others")
+        write_run(tmp_path, method="differentiable", seed=seed, dataset="others")
+    found = panels(Library.of(sources.opened([tmp_path])))
+    assert "different data" in " ".join(found["main_metric"].blank)
+    table = found["details"].figures[0].table
+    row = table[table["dataset"] == "Toys"].iloc[0]
+    assert row["lift"] == "" and "different data" in row["why blank"]
+    assert any("different data" in reason for reason in found["beside"].blank)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("ranks.parquet",),
+        ("topk.parquet",),
+        ("history.parquet", "levels.parquet"),
+        ("codes.parquet",),
+        ("items.parquet", "ranks.parquet", "topk.parquet"),
+    ],
+)
+def test_a_missing_file_costs_its_panels_and_no_others(tmp_path, missing):
+    for method in ("static", "differentiable"):
+        for seed in range(2):
+            write_run(tmp_path, method=method, leave_out=missing, seed=seed, users=60, epochs=3)
+    found = panels(Library.of(sources.opened([tmp_path])))
+    assert not any("could not be drawn" in p.missing for p in found.values())
+    assert found["table"].figures
+    if "ranks.parquet" in missing:
+        assert "no ranks.parquet" in found["main_metric"].missing
+    if "history.parquet" in missing:
+        assert "no run here recorded" in found["validation"].missing
+
+
+def test_runs_without_joint_columns_or_without_sids(tmp_path):
+    write_run(tmp_path, method="differentiable", joint=False)
+    write_run(tmp_path, method="popularity")
+    write_run(tmp_path, method="sasrec")
+    found = panels(Library.of(sources.opened([tmp_path])))
+    assert not any("could not be drawn" in p.missing for p in found.values())
+    assert "joint training" in found["noise"].missing
+    assert found["over_epochs"].missing and found["by_level"].figures
+
+
+def test_a_fault_of_ours_is_a_message_and_is_logged(library, caplog):
+    def faulty(_lens):
+        raise ZeroDivisionError("secret")
+
+    panel = build(faulty, lens(library))
+    assert panel.missing == "this chart could not be drawn (ZeroDivisionError)"
+    assert "faulty failed" in caplog.text
+
+
+def test_a_file_damaged_without_a_change_of_size_is_a_reason(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, seed=seed)
+        path = write_run(tmp_path, method="differentiable", seed=seed)
+    data = bytearray((path / "ranks.parquet").read_bytes())
+    data[50] ^= 1
+    (path / "ranks.parquet").write_bytes(bytes(data))
+    found = panels(Library.of(sources.opened([tmp_path])))
+    assert "does not match the SHA-256" in found["main_metric"].missing
+    assert found["table"].figures
+
+
+def test_a_repeated_seed_is_left_out_and_listed(tmp_path):
+    write_run(tmp_path, name="first")
+    write_run(tmp_path, name="second", memory=1 << 20)
+    found = Library.of(sources.opened([tmp_path]))
+    assert len(found.runs) == 1
+    assert [b.path.name for b in found.broken] == ["second"]
+    assert "a seed counts once" in found.broken[0].reason
+
+
+# -- memory and view -----------------------------------------------------------------------------
+
+
+def test_results_are_remembered_by_hash_and_failures_are_not():
+    memory, calls = Memory(most=2), []
+
+    def make():
+        calls.append(1)
+        return len(calls)
+
+    assert memory.get("a", make) == memory.get("a", make) == 1
+    memory.get("b", make)
+    memory.get("c", make)  # pushes "a" out
+    assert memory.get("a", make) == 4
+    with pytest.raises(ZeroDivisionError):
+        memory.get("d", lambda: 1 / 0)
+    assert memory.get("d", lambda: 7) == 7
+
+
+def test_a_rewritten_bundle_is_noticed(tmp_path):
+    write_run(tmp_path, name="x", quality=0.2)
+    before = sources.signature([tmp_path])
+    assert sources.signature([tmp_path]) == before
+    write_run(tmp_path, name="y")
+    assert sources.signature([tmp_path]) != before
+
+
+def test_the_view_comes_from_the_url_and_passes_over_nonsense():
+    view = View.of({"data": ["a", "b"], "metric": "recall@10", "epoch": "3", "seed": "x"})
+    assert (view.data, view.metric, view.epoch, view.seed) == (("a", "b"), "recall@10", 3, None)
+    assert View.of({"metric": "wealth@1", "challenger": "?", "level": None}) == View()
+    assert View.of({"arms": "static"}).arms == ("static",)
+
+
+def test_filters_are_in_the_url(monkeypatch, study):
+    monkeypatch.setenv(sources.VARIABLE, str(study))
+    monkeypatch.setattr(sys, "argv", ["streamlit"])
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    app.query_params["data"] = "alpha"
+    app.query_params["metric"] = "recall@5"
+    app.run()
+    assert app.multiselect(key="data").value == ["alpha"]
+    assert app.selectbox(key="metric").value == "recall@5"
+    assert "datasets\\: alpha" in words(app) or "datasets: alpha" in words(app)
+
+
+# -- sources -------------------------------------------------------------------------------------
+
+
+def test_sources_from_arguments_variable_and_default(monkeypatch):
+    monkeypatch.delenv(sources.VARIABLE, raising=False)
+    assert sources.configured([], Path("c")) == ("c",)
+    monkeypatch.setenv(sources.VARIABLE, "a, b hub://o/n")
+    assert sources.configured([], Path("c")) == ("a", "b", "hub://o/n")
+    assert sources.configured(["x", "y"], Path("c")) == ("x", "y")
+
+
+def test_hub_addresses_and_collections_are_fetched_and_failures_listed(tmp_path):
+    def fetch(address):
+        if "gone" in address:
+            raise DigerError("it is not there")
+        return tmp_path / address.rsplit("/", 1)[1]
+
+    def members(slug):
+        if slug != "o/c-1":
+            raise DigerError("no such collection")
+        return ["hub://o/one", "hub://o/gone"]
+
+    folders, failed = sources.fetched(
+        ["here", "hub://o/two@v1", "hub://collections/o/c-1", "hub://collections/o/c-2"],
+        fetch,
+        members,
+    )
+    assert folders == (Path("here"), tmp_path / "two@v1", tmp_path / "one")
+    assert [b.reason for b in failed] == ["it is not there", "no such collection"]
+
+
+def test_a_bundle_in_two_places_is_opened_once(tmp_path):
+    path = write_run(tmp_path)
+    assert len(sources.opened([tmp_path, path])) == 1
+    missing = sources.opened([tmp_path / "nowhere"])
+    assert isinstance(missing[0], BrokenBundle)
+
+
+# -- report and files ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    pytest.importorskip("vl_convert", reason="drawing needs vl-convert-python")
+    folder = tmp_path_factory.mktemp("nasty")
+    for method in ("static", "differentiable"):
+        for seed in range(2):
+            write_run(
+                folder, method=method, seed=seed, users=60, title=NASTY, name=f"{method}{seed}"
+            )
+    one = Lens(Library.of(sources.opened([folder])), View())
+    verdict = next(p for p in PAGES if p.key == "verdict")
+    table = next(p for p in PAGES if p.key == "leaderboard")
+    parts = {p.question: [build(b, one) for b in p.builders] for p in (verdict, table)}
+    seen = []
+    text = report(NASTY, parts, one, progress=seen.append)
+    assert seen[-1] == 1.0
+    return text, one
+
+
+def test_the_report_loads_and_runs_nothing(html):
+    text, _ = html
+    assert "<script" not in text.lower() and "onerror" not in text.lower()
+    assert not re.search(r'(?:src|href|xlink:href)="(?!#)', text)
+    assert "@import" not in text and "url(http" not in text
+    assert "default-src 'none'" in text
+
+
+def test_the_report_is_dated_titled_and_says_its_bundles(html):
+    text, one = html
+    assert text.startswith("<!doctype html>") and text.rstrip().endswith("</html>")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    for digest in one.runs["hash"]:
+        assert digest in text
+    assert re.search(r"\d\d \w+ 20\d\d", text)
+    assert text.count("<svg") >= 2 and "@page" in text
+
+
+def test_csv_runs_no_formula():
+    frame = pd.DataFrame({"=cmd": ["=1+1", "-1"], "n": [-1, 2]})
+    assert to_csv(frame).splitlines() == ["'=cmd,n", "'=1+1,-1", "'-1,2"]
+
+
+def test_text_from_a_bundle_is_shown_as_text(monkeypatch, tmp_path):
+    for method in ("static", "differentiable"):
+        write_run(tmp_path, method=method, title=NASTY)
+    app = open_page(monkeypatch, tmp_path, "leaderboard")
+    assert not app.exception
+    shown = words(app)
+    assert "<script>" not in shown and ":red[" not in shown and "![" not in shown
+
+
+def test_latency_files_are_read_and_nonsense_is_passed_over(tmp_path):
+    (tmp_path / "latency.json").write_text(
+        '[{"bundle": "a", "p50_ms": 3, "p95_ms": 5}, {"bundle": 4}, "x", {"bundle": "b"}]'
+    )
+    frame = latencies([str(tmp_path), str(tmp_path / "no")])
+    assert frame[["bundle", "p50_ms", "p95_ms"]].to_numpy().tolist() == [["a", 3.0, 5.0]]
+    (tmp_path / "latency.json").write_text("{")
+    assert latencies([str(tmp_path)]).empty
+
+
+def test_published_figures_say_where_they_are_from():
+    frame = published()
+    assert (frame["source"].str.len() > 5).all() and (frame["protocol"].str.len() > 5).all()
+    beauty = frame[(frame["dataset"] == "beauty") & (frame["metric"] == "ndcg@10")]
+    assert beauty.set_index("name").loc["DIGER SDUD + FrqUD", "value"] == 0.0376
+
+
+# -- the Space ------------------------------------------------------------------------------------
+
+
+def test_the_assembled_space_imports_alone_and_without_torch(tmp_path):
+    bundle = write_run(tmp_path / "bundles")
+    out = tmp_path / "space"
+    subprocess.run(
+        [sys.executable, str(ROOT / "dashboard" / "assemble.py"), str(out), str(bundle)],
+        check=True,
+        timeout=60,
+    )
+    assert (out / "Dockerfile").is_file() and (out / "checkpoints" / bundle.name).is_dir()
+    front = (out / "README.md").read_text(encoding="utf-8").split("---")[1]
+    assert "sdk: docker" in front and "app_port: 8501" in front
+    code = (
+        "import sys; sys.path.insert(0, '.'); sys.modules['torch'] = None\n"
+        "import dashboard.frame, diger.hub\n"
+        "assert 'torch' not in [m for m in sys.modules if sys.modules[m] is not None]\n"
+        "assert diger.hub.__file__.startswith(sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(out)], cwd=out, check=True, timeout=60)
+
+
+def test_the_dockerfile_and_requirements_are_what_a_space_needs():
+    docker = (ROOT / "dashboard" / "Dockerfile").read_text(encoding="utf-8")
+    assert "--uid 1000" in docker and "EXPOSE 8501" in docker and "HEALTHCHECK" in docker
+    wanted = (ROOT / "dashboard" / "requirements.txt").read_text(encoding="utf-8")
+    assert "torch" not in re.sub(r"#.*", "", wanted)

@@ -1,0 +1,293 @@
+"""Studies: the file, the grid, what is skipped, kept and refused, what happens when runs fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from study_toys import STUDY, Drawn, draw, go, job_of, keys, make, make_plain, states
+
+import diger
+from diger.bundle.reader import Bundle
+from diger.errors import Busy, DigerError, Stopped
+from diger.study.config import Study, load_study
+from diger.study.estimate import duration, estimate, expected_seconds
+from diger.study.grid import grid, select
+from diger.study.job import Job
+from diger.study.progress import survey
+
+ROOT = Path(diger.__file__).parents[1]
+
+
+@pytest.fixture
+def plain(tmp_path) -> Study:
+    return make_plain(tmp_path)
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+def test_the_grid_is_in_an_order_in_which_it_can_be_made(tmp_path):
+    study = make(tmp_path)
+    assert list(study.arms) == ["static", "differentiable", "frozen", "popularity"]
+    assert keys(grid(study)) == [
+        *("ring/static/0", "ring/differentiable/0", "ring/frozen/0", "ring/popularity/0"),
+        *("ring/static/1", "ring/differentiable/1", "ring/popularity/1"),
+        *("walk/static/4", "walk/differentiable/4", "walk/popularity/4"),
+    ]
+
+
+def test_an_arm_is_a_recipe_and_what_is_laid_over_it(tmp_path):
+    runs = grid(make(tmp_path))
+    base, joint = select(runs, "ring/static/0").recipe, select(runs, "ring/differentiable/1").recipe
+    assert base.name == "toy" and joint.name == "differentiable"
+    assert joint.method == "differentiable" and joint.joint.learning_rate == 1e-2
+    assert joint.backbone == base.backbone and joint.training == base.training
+    elsewhere = select(runs, "walk/differentiable/4").recipe
+    assert elsewhere.training.epochs == 4 and elsewhere.joint == joint.joint
+    frozen = select(runs, "ring/frozen/0")
+    assert frozen.sids_from == "ring/differentiable/0" and frozen.start_from is None
+    assert frozen.out == tmp_path / "bundles" / "ring-frozen-s0"
+
+
+def test_the_first_seed_of_the_arms_named_is_kept_complete(tmp_path):
+    kept = [run.key for run in grid(make(tmp_path)) if run.complete]
+    assert kept == [
+        *("ring/static/0", "ring/differentiable/0"),
+        *("walk/static/4", "walk/differentiable/4"),
+    ]
+    every = make(tmp_path, STUDY.replace('complete = ["static", "differentiable"]', ""))
+    assert all(run.complete for run in grid(every))
+
+
+CIRCLE = 'method = "differentiable"\ndatasets = ["ring"]\nseeds = [0]\nsids_from = "frozen"\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "toy"', "", "study.toml: name is missing; add it"),
+        ('name = "toy"', 'name = "../x"', "name: '../x' cannot be part of a file's name"),
+        ("complete =", "compleet =", "unknown key compleet; did you mean complete"),
+        ('["static", "diff', '["sttic", "diff', "complete: no arm named sttic; did you mean"),
+        ("seeds = [4]", "", "datasets.walk: seeds is missing"),
+        ("seeds = [4]", "seeds = []", r"datasets.walk: seeds: .*at least 1"),
+        ("seeds = [4]", "seeds = [-1]", r"datasets.walk: seeds.0: .*got -1"),
+        ("seeds = [0, 1]", "seeds = [0, 0]", "datasets.ring.seeds: 0 is listed twice"),
+        ("[arms]", "[arm]", "unknown key arm; did you mean arms"),
+        ('static = "{folder}/recipe.toml"', 'static = "fest"', "arms.static: no recipe named fest"),
+        ('static = "{folder}/recipe.toml"', "static = 3", "arms.static: must be a recipe's name"),
+        ("sids_from =", "sid_from =", "arms.frozen: unknown key sid_from; did you mean sids_from"),
+        ('sids_from = "diff', 'sids_from = "dif', "arms.frozen.sids_from: no arm named dif"),
+        ("seeds = [0]", "seeds = [7]", "arms.frozen.seeds: 7 is not a seed of any"),
+        ('datasets = ["ring"]', 'datasets = ["rng"]', "arms.frozen.datasets: no dataset named rng"),
+        ("joint.learning_rate", "joint.lerning_rate", "unknown key joint.lerning_rate; did you"),
+        ("joint.learning_rate = 1e-2", "joint.learning_rate = 0", "greater than 0"),
+        ("on.walk", "on.wlk", "arms.differentiable.on: no dataset named wlk; did you mean walk"),
+        ("on.walk.training.epochs", "on.walk.training.epoch", "differentiable on walk: unknown"),
+        ('arm = "differentiable"', 'arm = "static"', "claims: an arm cannot be compared with it"),
+        ('arm = "differentiable"', 'arm = "x"\nmetric = "ndcg@10"', "claims.arm: no arm named x"),
+        (
+            'baseline = "static"',
+            'baseline = "static"\nmetric = "ndcg@11"',
+            "no metric ndcg@11; did",
+        ),
+        (
+            'static = "{folder}/recipe.toml"',
+            'static = {{recipe = "{folder}/recipe.toml", sids_from = "frozen"}}',
+            "arms.static.sids_from: frozen is not run on ring with seed 1",
+        ),
+        ('method = "differentiable"\n', CIRCLE, "arms need each other: .*frozen"),
+        ("on.walk", 'datasets = ["ring"]\non.walk', "on.walk: the arm is not run on walk"),
+        ("[datasets.ring]", "[datasets.ring", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_said_in_one_line(tmp_path, old, new, message):
+    assert old in STUDY
+    text = STUDY.replace(old, new, 1)
+    if new == CIRCLE:
+        text = text.replace("on.walk.training.epochs = 4\n", "")
+    with pytest.raises(DigerError, match=message) as caught:
+        make(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_runs_never_share_a_folder(tmp_path):
+    text = STUDY.replace("[datasets.walk]", "[datasets.ring-b]").replace("on.walk", "on.ring-b")
+    text = text.replace("[arms]", '[arms]\nb-static = "{folder}/recipe.toml"')
+    study = make(tmp_path, text.replace("seeds = [4]", "seeds = [0]"))
+    with pytest.raises(DigerError, match="ring/b-static/0 and ring-b/static/0 would both be"):
+        grid(study)
+
+
+def test_a_run_is_named_by_its_place(tmp_path):
+    with pytest.raises(DigerError, match=r"no run ring/statc/0 .*did you mean ring/static/0"):
+        select(grid(make(tmp_path)), "ring/statc/0")
+
+
+def test_the_studies_that_come_along_are_whole():
+    for path in (ROOT / "studies").glob("*.toml"):
+        study = load_study(path)
+        assert grid(study) and study.claims is not None and study.claims.metric == "ndcg@10"
+
+
+def test_the_example_in_the_documentation(tmp_path):
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    (tmp_path / "study.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    study = load_study(tmp_path / "study.toml")
+    assert keys(grid(study))[:4] == [
+        f"beauty/{arm}/0" for arm in ("static", "differentiable", "frozen", "continued")
+    ]
+    assert select(grid(study), "beauty/continued/2").start_from == "beauty/static/2"
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+def test_all_is_made_once(plain):
+    first, second = Drawn(), Drawn()
+    assert len(go(plain, first).made) == len(first.made) == 9
+    assert set(states(plain).values()) == {"done"}
+    outcome = go(plain, second)
+    assert second.made == outcome.made == [] and not outcome.failed
+
+
+def test_what_fails_holds_up_nobody(plain):
+    fails = {
+        "ring-static-s1": DigerError("not that one"),
+        "walk-static-s4": DigerError("nor that"),
+    }
+    execute = Drawn(**fails)
+    outcome = go(plain, execute)
+    assert outcome.failed == {"ring/static/1": "not that one", "walk/static/4": "nor that"}
+    assert len(outcome.made) == 7
+    again = Drawn()
+    go(plain, again)
+    assert again.made == list(fails)
+
+
+def test_a_run_that_leaves_nothing_has_failed(plain):
+    outcome = go(plain, Drawn(**{"ring-static-s0": lambda job: None}))
+    assert "no bundle at" in outcome.failed["ring/static/0"]
+
+
+def test_ctrl_c_ends_the_study(plain):
+    execute = Drawn(**{"ring-popularity-s0": Stopped("stopped")})
+    with pytest.raises(Stopped):
+        go(plain, execute)
+    assert len(execute.made) == 3
+    rest = Drawn()
+    go(plain, rest)
+    assert len(rest.made) == 7 and rest.made[0] == "ring-popularity-s0"
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(plain):
+    def meanwhile(job: Job) -> None:
+        draw(job)  # the other process is through
+        raise DigerError(f"{job.out}: it already exists")
+
+    execute = Drawn(ring_static_s0=Busy("busy"), ring_static_s1=meanwhile)
+    outcome = go(plain, execute)
+    assert outcome.elsewhere == ["ring/static/0"] and not outcome.failed
+    assert execute.made.count("ring-static-s0") == 2  # it was asked again at the end
+    assert "ring/static/1" in outcome.made
+
+
+def test_only_one_row_is_made_again(plain):
+    go(plain, Drawn())
+    before = Bundle.open(plain.bundles / "ring-static-s1").hash
+    execute = Drawn(ring_static_s1=lambda job: (shutil.rmtree(job.out), draw(job, quality=0.5)))
+    assert go(plain, execute, only="ring/static/1").made == ["ring/static/1"]
+    assert execute.made == ["ring-static-s1"]
+    assert Bundle.open(plain.bundles / "ring-static-s1").hash != before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 5}, "seed is 5 there, 0 here"),
+        ({"fingerprint": "f" * 64}, r"made on other data \(fingerprint ffffffff there"),
+        ({"sids_from": {"name": "ring-x-s0"}}, "sids_from is ring-x-s0 there, not set here"),
+        ({"whole_recipe": {"name": "x", "method": "ste"}}, "backbone.d_model is not set there, 16"),
+    ],
+)
+def test_a_bundle_made_otherwise_is_refused(plain, changes, message):
+    run = grid(plain)[0]
+    draw(job_of(run), **changes)
+    execute = Drawn()
+    with pytest.raises(DigerError, match=f"was made otherwise: {message}.*--only ring/static/0"):
+        go(plain, execute)
+    assert execute.made == []
+    go(plain, execute, only="ring/static/0")  # makes it as it should be
+    assert states(plain)["ring/static/0"] == "done"
+
+
+def test_the_setting_that_differs_is_named(plain):
+    run = grid(plain)[0]
+    recipe = run.recipe.model_dump(mode="json")
+    recipe["training"]["epochs"] = 99
+    recipe["name"], recipe["about"] = "another name", "does not matter"
+    recipe["content"]["encoder"] = "/elsewhere/vectors.npy"  # nor does the place of a file
+    del recipe["tokenizer"]["balanced"]  # nor a setting that is off and was not known then
+    draw(job_of(run), whole_recipe=recipe)
+    (cell,) = survey([run])
+    assert cell.state == "in the way"
+    assert cell.reason.endswith("training.epochs is 99 there, 3 here")
+    recipe["training"]["epochs"] = 3
+    shutil.rmtree(run.out)
+    draw(job_of(run), whole_recipe=recipe)
+    assert survey([run])[0].state == "done"
+    del recipe["training"]["ema"]  # this one is on
+    shutil.rmtree(run.out)
+    draw(job_of(run), whole_recipe=recipe)
+    assert survey([run])[0].reason.endswith("training.ema is not set there, 0.9 here")
+
+
+def test_something_else_in_the_way_is_never_replaced(plain):
+    (plain.bundles / "ring-static-s0").mkdir(parents=True)
+    (plain.bundles / "ring-static-s0" / "thesis.txt").write_text("mine")
+    for only in ("", "ring/static/0"):
+        with pytest.raises(DigerError, match="holds something that is not a bundle"):
+            go(plain, Drawn(), only=only)
+
+
+def test_data_that_is_not_there_stops_only_its_own_runs(plain, tmp_path):
+    shutil.rmtree(tmp_path / "walk")
+    assert states(plain)["walk/static/4"] == "no data"
+    outcome = go(plain, Drawn())
+    assert len(outcome.made) == 6
+    assert set(outcome.failed) == {
+        f"walk/{a}/4" for a in ("static", "differentiable", "popularity")
+    }
+    assert "no dataset folder at" in outcome.failed["walk/static/4"]
+
+
+def test_what_needs_weights_says_so(tmp_path):
+    outcome = go(make(tmp_path), Drawn())  # drawn bundles have none
+    (said,) = outcome.failed.values()
+    assert "needs the weights of ring-differentiable-s0" in said
+    assert "--only ring/differentiable/0" in said
+    outcome = go(make(tmp_path / "b"), Drawn(ring_differentiable_s0=DigerError("no")))
+    assert outcome.failed["ring/frozen/0"] == "it needs ring-differentiable-s0, which failed"
+
+
+# --- how long -------------------------------------------------------------------------------------
+
+
+def test_time_left_by_hand(plain):
+    runs = grid(plain)
+    draw(job_of(select(runs, "ring/static/0")), seconds=54.3)  # 1.5 before and 4.2 after it
+    cells = survey(runs)
+    assert expected_seconds(select(runs, "ring/static/1"), cells) == pytest.approx(60)
+    assert expected_seconds(select(runs, "ring/differentiable/0"), cells) is None
+    # On other data in proportion to events and epochs; both recipes have 3 epochs.
+    events = cells[0].bundle.config["dataset"]["events"]
+    elsewhere = select(runs, "walk/static/4")
+    expected = 60 * json.loads((elsewhere.data / "dataset.json").read_text())["n_events"] / events
+    assert expected_seconds(elsewhere, cells) == pytest.approx(expected)
+    left = estimate([c.run for c in cells if c.state != "done"], cells)
+    assert left.seconds == pytest.approx(60 + expected) and left.unknown == 6
+    assert str(left).startswith("at least ")
+    assert duration(0.2) == "1 s" and duration(7260) == "2 h 01 min"
