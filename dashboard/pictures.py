@@ -67,8 +67,11 @@ def main(out: Path) -> None:
             page = browser.new_context(viewport=SIZE, color_scheme=scheme).new_page()  # type: ignore[arg-type]
             page.goto(f"{address}/{path}")
             page.wait_for_selector("h1", timeout=60_000)
-            page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
-            page.wait_for_timeout(1500)
+            for busy in ("stStatusWidget", "stSkeleton"):
+                page.wait_for_function(
+                    f"!document.querySelector('[data-testid={busy}]')", timeout=120_000
+                )
+            page.wait_for_timeout(2500)
             page.screenshot(path=out / f"{name}.png")
             print(out / f"{name}.png")
 

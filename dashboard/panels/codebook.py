@@ -196,6 +196,8 @@ def _collapse_words(frame: pd.DataFrame) -> str:
     if not trained:
         ends = last_values(known, "perplexity")
         return f"Codes were fixed: {ends.max():.0f} effective codes a level at most"
+    if kept.min() >= 1:
+        return "No collapse: no level has fewer effective codes than at the start"
     return f"No collapse: every level keeps at least {kept.min():.0%} of its effective codes"
 
 

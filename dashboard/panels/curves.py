@@ -66,7 +66,14 @@ def curve_figure(
     return Figure(
         title=name,
         chart=curve(
-            known, bands(known, value), value, title, selected=chosen, number=number, zero=zero
+            known,
+            bands(known, value),
+            value,
+            title,
+            selected=chosen,
+            number=number,
+            zero=zero,
+            room=0.2 if wide else 0.34,
         ),
         table=known,
         wide=wide,

@@ -103,8 +103,11 @@ def beside(lens: Lens) -> Panel:
 def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     found = claims(lens, metric, simulated=simulated)
     if not found:
-        kind = "simulated" if simulated else "real"
-        raise DigerError(f"no {kind} data among the datasets shown")
+        if simulated:
+            raise DigerError("no simulated data among the datasets shown")
+        raise DigerError(
+            "no real data among the datasets shown, so no verdict; simulated data is further down"
+        )
     known = [c for c in found if c.difference is not None and c.difference.lift is not None]
     challenger = lens.view.challenger
     finding = f"{in_words(found, challenger, BASELINE)} ({metric})"

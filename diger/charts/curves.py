@@ -12,7 +12,6 @@ from diger.charts.labels import end_labels
 from diger.charts.theme import layered, method_scales, role, tips
 
 HEIGHT = 300
-_LABELS = 0.26  # share of the width kept for the labels at the right
 
 
 def curve(
@@ -25,6 +24,7 @@ def curve(
     number: str = "~g",
     zero: bool = False,
     height: int = HEIGHT,
+    room: float = 0.2,
 ) -> alt.LayerChart:
     """One value over epochs, a colour an arm.
 
@@ -37,12 +37,13 @@ def curve(
         number: d3 format of the values.
         zero: whether the y axis starts at 0.
         height: in pixels.
+        room: share of the width kept for the names at the right; more where the chart is narrow.
     """
     known = lines.dropna(subset=[value])
     arms = list(known[["arm", "method"]].drop_duplicates().itertuples(index=False, name=None))
     scales = method_scales(arms)
     first, last = int(known["epoch"].min()), int(known["epoch"].max())
-    end = last + max(1, last - first) * _LABELS / (1 - _LABELS)
+    end = last + max(1, last - first) * room / (1 - room)
     ticks = _ticks(first, last)
     x = alt.X(
         "epoch:Q",
@@ -51,8 +52,8 @@ def curve(
         axis=alt.Axis(values=ticks, format="d", grid=False),
     )
     low, high = float(known[value].min()), float(known[value].max())
-    room = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
-    domain = (min(0.0, low) if zero else low - room, high + room)
+    margin = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
+    domain = (min(0.0, low) if zero else low - margin, high + margin)
     y_scale = alt.Scale(domain=list(domain), nice=False)
     colour = alt.Color("arm:N", scale=scales["color"], legend=None)
     dash = alt.StrokeDash("arm:N", scale=scales["dash"], legend=None)
