@@ -245,6 +245,15 @@ def test_the_setting_that_differs_is_named(plain):
     assert survey([run])[0].reason.endswith("training.ema is not set there, 0.9 here")
 
 
+def test_settings_that_play_no_part_do_not_count(plain):
+    for arm, state in (("popularity", "done"), ("static", "in the way")):
+        run = select(grid(plain), f"ring/{arm}/0")
+        recipe = run.recipe.model_dump(mode="json")
+        recipe["training"]["weight_decay"] = 0.5
+        draw(job_of(run), whole_recipe=recipe)
+        assert survey([run])[0].state == state
+
+
 def test_something_else_in_the_way_is_never_replaced(plain):
     (plain.bundles / "ring-static-s0").mkdir(parents=True)
     (plain.bundles / "ring-static-s0" / "thesis.txt").write_text("mine")
