@@ -11,8 +11,20 @@ from dashboard.view import CHALLENGERS, METRICS, View
 from diger.bundle.text import printable
 
 
-def filters(library: Library) -> None:
-    """Datasets, arms, metric and projector mode, in the sidebar."""
+FILTERS = ("data", "arms", "metric", "projector")
+
+
+def filters(library: Library, arrived: bool = False) -> None:
+    """Datasets, arms, metric and projector mode, in the sidebar.
+
+    `arrived` says that the person has just come from another page. A link clicked before its page
+    had finished drawing leads to an address without the filters, which still hold; setting them
+    again puts them back into it.
+    """
+    if arrived:
+        for key in FILTERS:
+            if key in st.session_state and key not in st.query_params:
+                st.session_state[key] = st.session_state[key]
     summary = library.summary
     datasets = list(dict.fromkeys(summary.sort_values(["simulated", "dataset"])["dataset"]))
     arms = sorted(summary["arm"].unique())

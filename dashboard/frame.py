@@ -41,8 +41,10 @@ def run(sources: tuple[str, ...]) -> None:
     # Before its first run the widget is not there yet, and the URL speaks for it.
     projecting = bool(st.session_state.get("projector", _asked("projector")))
     current = st.navigation(_pages(library), position="hidden" if projecting else "sidebar")
+    arrived = st.session_state.get("page") != current.url_path
+    st.session_state["page"] = current.url_path
     with st.sidebar:
-        filters(library)
+        filters(library, arrived)
     current.run()
 
 
