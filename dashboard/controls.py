@@ -10,7 +10,6 @@ from dashboard.panels.codebook import epochs_recorded, levels_recorded
 from dashboard.view import CHALLENGERS, METRICS, View
 from diger.bundle.text import printable
 
-
 FILTERS = ("data", "arms", "metric", "projector")
 
 

@@ -119,11 +119,6 @@ def _fetch(address: str) -> Path:
 
 
 def _members(slug: str) -> list[str]:
-    """Addresses of the bundles in a collection `owner/title-id` on the Hub."""
-    from diger.hub.client import connection, say_on_stderr
-    from diger.hub.faults import explained
+    from diger.hub import members
 
-    name = f"the collection {printable(slug, 80)}"
-    with connection(say_on_stderr) as api, explained(f"reading {name}"):
-        items = api.get_collection(slug).items
-    return [f"hub://{item.item_id}" for item in items if item.item_type == "model"]
+    return members(slug)

@@ -160,6 +160,12 @@ class TrainingConfig(Config):
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
+GradientPlace = Literal["history", "decoder", "labels", "alignment"]
+"""Where the recommendation loss can reach the tokenizer: the items of a history, the codes that the
+decoder is given under teacher forcing, the labels of the cross-entropy, and the item vectors of the
+alignment loss (for backbones that have one)."""
+
+
 class JointConfig(Config):
     """Joint training of tokenizer and recommender (`diger.training.joint`).
 
@@ -179,7 +185,7 @@ class JointConfig(Config):
         uncertainty: exploration noise and its decay.
     """
 
-    gradients: tuple[Literal["history", "decoder", "labels", "alignment"], ...] = (
+    gradients: tuple[GradientPlace, ...] = (
         "history",
         "decoder",
         "alignment",
@@ -218,9 +224,7 @@ class Recipe(Config):
 
     name: str
     about: str = ""
-    method: Literal["static", "detached", "differentiable", "ste", "popularity", "sasrec"] = (
-        "static"
-    )
+    method: Method = "static"
     content: ContentConfig = ContentConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     backbone: Backbone = CausalConfig()

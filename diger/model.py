@@ -10,7 +10,7 @@ Everything comes from the bundle: no dataset, no network, no text encoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from diger.bundle import schema
+from diger.bundle.catalogue import load_catalogue, with_text
 from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
+from diger.bundle.text import printable
 from diger.config import Recipe, validate
 from diger.content.models import load_text_encoder
 from diger.content.transform import ContentTransform
@@ -34,7 +36,6 @@ from diger.decoding.trie import Trie
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.rankers import MODES, Mode, PopularityRanker, SasrecRanker, SidRanker
 from diger.evaluation.ranking import TOP, Ranker
-from diger.hub.catalogue import attach_titles, read_titles
 from diger.hub.fetch import local_path
 from diger.recommender.base import Recommender, encode_items
 from diger.recommender.build import build_backbone
@@ -375,14 +376,15 @@ class Model:
         """The SID of an item row, written out."""
         return None if self.sids is None else format_sid(self.sids[row].tolist())
 
-    def take_titles(self, titles: Mapping[str, str]) -> None:
-        """Show these titles, by item id, where the bundle's own text is missing or other.
+    def take_titles(self, catalogue: str | Path) -> None:
+        """Show a catalogue file's titles where it has them, see `diger.bundle.catalogue`.
 
         Raises:
-            DigerError: none of them is of an item of this bundle.
+            DigerError: an unreadable catalogue, or one of other items.
         """
-        attached = attach_titles(self.items, titles)["title"]
-        self._titles = [title if isinstance(title, str) else None for title in attached]
+        titles = with_text(self.items, load_catalogue(catalogue), printable(catalogue)).get("title")
+        if titles is not None:
+            self._titles = [title if isinstance(title, str) else None for title in titles]
 
     def title_of(self, row: int) -> str | None:
         """The title of an item row, where the bundle carries text."""
@@ -398,7 +400,7 @@ def load_model(
 ) -> Model:
     """Load a complete bundle from a folder, or from the Hub (`hub://owner/name@revision`).
 
-    `catalogue` names a file with titles for it, see `diger.hub.catalogue`.
+    `catalogue` names a file with titles for it, see `diger.bundle.catalogue`.
 
     Raises:
         DigerError: no bundle there, a broken or results-only one, one of another version, or a
@@ -406,7 +408,7 @@ def load_model(
     """
     model = Model(Bundle.open(local_path(path)), torch.device(device))
     if catalogue is not None:
-        model.take_titles(read_titles(catalogue))
+        model.take_titles(catalogue)
     return model
 
 

@@ -10,7 +10,6 @@ import torch
 
 from diger.errors import DigerError
 from diger.explain import newcomer
-from diger.explain.catalogue import load_catalogue, with_text
 from diger.explain.content import ContentSpace
 from diger.explain.layout import layout
 from diger.explain.moved import moved_share, moves
@@ -170,33 +169,3 @@ def test_a_new_item_needs_text_and_an_encoder_of_text(model):
         newcomer.content_vector(model, "  ")
     with pytest.raises(DigerError, match="content vectors of the trainer's own"):
         newcomer.content_vector(model, "a kite")
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv", ".tsv"])
-def test_a_catalogue_file_fills_in_text(tmp_path, suffix):
-    table = pd.DataFrame({"item_id": ["b", "x"], "title": ["Bee", "Ex"], "brand": ["B.", None]})
-    path = tmp_path / f"items{suffix}"
-    if suffix == ".parquet":
-        table.assign(categories=[["tag"], []]).to_parquet(path)
-    elif suffix == ".jsonl":
-        table.to_json(path, orient="records", lines=True)
-    else:
-        table.to_csv(path, sep="\t" if suffix == ".tsv" else ",", index=False)
-    items = pd.DataFrame({"item_id": ["a", "b"], "title": ["own", None]})
-    filled = with_text(items, load_catalogue(path), str(path))
-    assert filled["title"].tolist() == ["own", "Bee"]
-    assert filled["brand"].tolist() == [None, "B."]
-    assert items["title"].isna().tolist() == [False, True], "the bundle's own table stays"
-
-
-def test_a_catalogue_that_does_not_fit_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(DigerError, match="there is no such catalogue"):
-        load_catalogue(tmp_path / "none.parquet")
-    with pytest.raises(DigerError, match="a catalogue is"):
-        load_catalogue(tmp_path / "items.pkl")
-    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(DigerError, match="not readable parquet"):
-        load_catalogue(tmp_path / "bad.parquet")
-    other = pd.DataFrame({"item_id": ["z"], "title": ["Zed"]})
-    with pytest.raises(DigerError, match="none of the bundle's items"):
-        with_text(pd.DataFrame({"item_id": ["a"]}), other, "other.csv")

@@ -1,9 +1,7 @@
-"""Addresses, catalogue files and the card's picture: what needs no Hub."""
+"""Addresses and the card's picture: what needs no Hub."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 
 from diger.bundle.picture import check_picture, codes_svg
 from diger.errors import DigerError
-from diger.hub import attach_titles, is_address, local_path, parse, read_titles
+from diger.hub import is_address, local_path, parse
 from diger.hub.address import parse_repo_id
 
 # --- addresses ------------------------------------------------------------------------------------
@@ -80,68 +78,6 @@ def test_neither_the_client_nor_torch_is_imported_for_a_path():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1]
     )
     assert done.stdout.strip() == "[]", done.stderr
-
-
-# --- catalogue files ------------------------------------------------------------------------------
-
-ROWS = [{"item_id": "a", "title": "Ant"}, {"item_id": "b", "title": " Bee "}, {"item_id": "c"}]
-
-
-def write(path: Path) -> Path:
-    frame = pd.DataFrame(ROWS)
-    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
-    if path.name.endswith(".jsonl"):
-        path.write_text(lines)
-    elif path.name.endswith(".gz"):
-        path.write_bytes(gzip.compress(lines.encode()))
-    elif path.suffix == ".parquet":
-        frame.to_parquet(path)
-    else:
-        frame.to_csv(path, sep="\t" if path.suffix == ".tsv" else ",", index=False)
-    return path
-
-
-@pytest.mark.parametrize("name", ["c.jsonl", "c.jsonl.gz", "c.csv", "c.tsv", "items.parquet"])
-def test_titles_are_read_from_every_kind(tmp_path, name):
-    path = write(tmp_path / name)
-    assert read_titles(path) == {"a": "Ant", "b": "Bee"}
-    if name == "items.parquet":
-        assert read_titles(tmp_path) == {"a": "Ant", "b": "Bee"}
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("c.txt", "", "is no catalogue: give a file of .jsonl"),
-        ("c.jsonl", '{"item_id": "a"\n', "line 1 is not a JSON object"),
-        ("c.jsonl", "[1]\n", "line 1 is not a JSON object"),
-        ("c.csv", "item,title\na,b\n", r"needs a column item_id \(it has item, title\)"),
-        ("c.csv", "item_id,title\na,b\na,c\n", "item_id a is there twice"),
-        ("c.csv", "item_id,title\na,\n", "none of its items has a title"),
-        ("c.parquet", "nonsense", "cannot be read as a catalogue"),
-        ("c.jsonl.gz", "nonsense", "cannot be read as a catalogue"),
-    ],
-)
-def test_bad_catalogues_are_refused_by_name(tmp_path, name, text, message):
-    path = tmp_path / name
-    path.write_text(text)
-    with pytest.raises(DigerError, match=message) as caught:
-        read_titles(path)
-    assert str(path) in str(caught.value) and str(caught.value).isprintable()
-
-
-def test_a_missing_catalogue(tmp_path):
-    with pytest.raises(DigerError, match="there is no such catalogue file"):
-        read_titles(tmp_path / "nowhere.csv")
-
-
-def test_titles_are_attached_where_the_catalogue_has_them():
-    items = pd.DataFrame({"item_id": ["a", "z"], "title": ["old", "kept"]})
-    assert attach_titles(items, {"a": "new"})["title"].tolist() == ["new", "kept"]
-    assert attach_titles(items[["item_id"]], {"a": "new"})["title"].tolist() == ["new", None]
-    assert items["title"].tolist() == ["old", "kept"]
-    with pytest.raises(DigerError, match="none of the bundle's items"):
-        attach_titles(items, {"elsewhere": "x"})
 
 
 # --- the picture ----------------------------------------------------------------------------------

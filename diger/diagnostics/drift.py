@@ -8,13 +8,12 @@ half of all training events. A collapse, and drift that stays at zero, are named
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from diger.tokenizer.stats import sid_stats
+from diger.tokenizer.stats import level_records, sid_stats
 
 COLLAPSED = 0.1  # effective codes under this share of those at the start
 STILL_AFTER = 3  # epochs without any drift before it is mentioned
@@ -33,7 +32,7 @@ class SidWatch:
         self.head = np.zeros(len(codes), bool)
         self.head[order[: int(np.searchsorted(share, 0.5)) + 1]] = True
         self.epochs = 0
-        self.begin = self._levels(codes, epoch=0)
+        self.begin = sid_stats(codes, codebook_size).levels
         self.warned: set[str] = set()
 
     def batch(
@@ -60,16 +59,16 @@ class SidWatch:
         self.epochs += 1
         moved, stepped = codes != self.start, codes != last
         any_moved = moved.any(1)
-        collisions = sid_stats(codes, self.size).collisions
+        stats = sid_stats(codes, self.size)
         row = {
             "drift": float(any_moved.mean()),
             "drift_head": float(any_moved[self.head].mean()),
             "drift_tail": float(any_moved[~self.head].mean()) if (~self.head).any() else 0.0,
             "drift_epoch": float(stepped.any(1).mean()),
-            "collisions": collisions.shared_items,
-            "largest_group": collisions.largest,
+            "collisions": stats.collisions.shared_items,
+            "largest_group": stats.collisions.largest,
         }
-        levels = self._levels(codes, epoch=self.epochs)
+        levels = level_records(stats, codes, self.size, self.epochs)
         for j, level in enumerate(levels):
             level["drift"] = float(moved[:, j].mean())
             level["drift_head"] = float(moved[self.head, j].mean())
@@ -82,25 +81,16 @@ class SidWatch:
         """Go on after the epochs in `records`."""
         self.epochs = max((record["epoch"] for record in records), default=0)
 
-    def _levels(self, codes: np.ndarray, epoch: int) -> list[dict[str, Any]]:
-        records = []
-        for stats in sid_stats(codes, self.size).levels:
-            counts = np.bincount(codes[:, stats.level], minlength=self.size).tolist()
-            records.append(
-                {**asdict(stats), "epoch": epoch, "level": stats.level + 1, "counts": counts}
-            )
-        return records
-
     def _warn(self, levels: list[dict[str, Any]], drift: float) -> None:
         for level, before in zip(levels, self.begin, strict=True):
             key = f"level {level['level']}"
-            if level["perplexity"] < COLLAPSED * before["perplexity"] and key not in self.warned:
+            if level["perplexity"] < COLLAPSED * before.perplexity and key not in self.warned:
                 self.warned.add(key)
                 log.warning(
                     "collapse: %s is down to %.1f effective codes from %.1f, after epoch %d",
                     key,
                     level["perplexity"],
-                    before["perplexity"],
+                    before.perplexity,
                     self.epochs,
                 )
         if drift == 0 and self.epochs == STILL_AFTER:

@@ -5,7 +5,6 @@ The Hub's client is imported only when it is used, torch never.
 """
 
 from diger.hub.address import Address, is_address, parse
-from diger.hub.catalogue import attach_titles, read_titles
 from diger.hub.collection import Collected, collect, members
 from diger.hub.difference import Difference, diff
 from diger.hub.fetch import local_path
@@ -21,7 +20,6 @@ __all__ = [
     "Listed",
     "Published",
     "Pulled",
-    "attach_titles",
     "collect",
     "diff",
     "is_address",
@@ -31,5 +29,4 @@ __all__ = [
     "parse",
     "publish",
     "pull",
-    "read_titles",
 ]

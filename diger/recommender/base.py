@@ -13,18 +13,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diger.config import GradientPlace
 from diger.decoding.trie import Trie
 
-GRADIENT_PLACES = ("history", "decoder", "labels", "alignment")
-"""Where the recommendation loss can reach the tokenizer: the items of a history, the codes that the
-decoder is given under teacher forcing, the labels of the cross-entropy, and the item vectors of the
-alignment loss (for backbones that have one)."""
+GRADIENT_PLACES: tuple[str, ...] = get_args(GradientPlace)
 
 
 @dataclass(frozen=True, eq=False)

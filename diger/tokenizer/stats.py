@@ -61,6 +61,27 @@ def sid_stats(codes: np.ndarray, codebook_size: int) -> SidStats:
     return SidStats(levels, collision_stats(codes))
 
 
+def level_records(
+    stats: SidStats, codes: np.ndarray, codebook_size: int, epoch: int
+) -> list[dict[str, Any]]:
+    """A record of every level after an epoch: its statistics, and how many items are on each code.
+
+    Args:
+        stats: of `codes`.
+        codes: (items, levels), without the suffix.
+        epoch: 0 is the start.
+    """
+    return [
+        {
+            **asdict(level),
+            "epoch": epoch,
+            "level": level.level + 1,
+            "counts": np.bincount(codes[:, level.level], minlength=codebook_size).tolist(),
+        }
+        for level in stats.levels
+    ]
+
+
 def perplexity(counts: np.ndarray) -> float:
     """exp of the entropy of counts (K,): the effective number of codes; 0 where nothing is counted.
 

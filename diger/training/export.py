@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from diger.data.dataset import Dataset
 from diger.evaluation import beyond_accuracy
 from diger.evaluation.metrics import corrected_summary, summary
 from diger.evaluation.ranking import TOP, SplitRanks
-from diger.tokenizer.stats import sid_stats
+from diger.tokenizer.stats import level_records, sid_stats
 from diger.training import distributed
 from diger.training.environment import code_version, hardware
 from diger.training.loop import FitResult
@@ -210,10 +210,7 @@ def _levels(record: RunRecord) -> list[dict[str, Any]]:
     """One record an epoch and level, with the count of items on each code; epoch 0 is the start."""
     assert record.start is not None
     codes, size = record.start.codes, record.recipe.tokenizer.codebook_size
-    start = []
-    for level in sid_stats(codes, size).levels:
-        counts = np.bincount(codes[:, level.level], minlength=size).tolist()
-        start.append({**asdict(level), "epoch": 0, "level": level.level + 1, "counts": counts})
+    start = level_records(sid_stats(codes, size), codes, size, epoch=0)
     return start + (record.fitted.records if record.fitted else [])
 
 

@@ -54,6 +54,26 @@ class Listener:
     ranked: Callable[[str, int, int], None] = lambda split, done, total: None
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One run: what is trained on what, where, and who is told.
+
+    Attributes:
+        folder: of the unfinished run.
+        identity: of everything that decides its weights, see `identity`.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    content: Content | None
+    seed: int
+    device: torch.device
+    folder: Path
+    identity: str
+    half: bool
+    listener: Listener
+
+
 def train(
     recipe: Recipe,
     data: Path,
@@ -108,8 +128,18 @@ def train(
         if recipe.method not in ("sasrec", "popularity"):
             with distributed.first_alone():  # it embeds what is not cached
                 content = _content(recipe, dataset, data)
-        own_identity = identity(recipe, dataset, seed, device, content, (sids_from, start_from))
-        _claim(folder, own_identity)
+        job = _Job(
+            recipe=recipe,
+            dataset=dataset,
+            content=content,
+            seed=seed,
+            device=device,
+            folder=folder,
+            identity=identity(recipe, dataset, seed, device, content, (sids_from, start_from)),
+            half=half,
+            listener=listener,
+        )
+        _claim(folder, job.identity)
         if recipe.method not in ("sasrec", "popularity"):
             listener.say("assigning semantic IDs")
             if sids_from is None:
@@ -130,31 +160,16 @@ def train(
         if start_from is not None and model is not None:
             _start_from(start_from, model, sids)
         start = sids
-        fitted, ranker, sids = _fit(
-            recipe,
-            dataset,
-            sids,
-            model,
-            content,
-            seed,
-            device,
-            folder,
-            half,
-            listener,
-            own_identity,
-        )
+        fitted, ranker, sids = _fit(job, sids, model)
         if not distributed.is_first():
             return out
         began = time.perf_counter()
-        ranks = [
-            _rank(recipe, dataset, ranker, split, sids, device, listener)
-            for split in ("validation", "test")
-        ]
+        ranks = [_rank(job, ranker, split, sids) for split in ("validation", "test")]
         extra = []
         if isinstance(ranker, SidRanker):
             # As published figures are decoded; beside the headline, never in its place.
             free = replace(ranker, mode="free")
-            extra = [_rank(recipe, dataset, free, "test", sids, device, listener)]
+            extra = [_rank(job, free, "test", sids)]
         evaluation = time.perf_counter() - began
         record = RunRecord(
             name=out.name,
@@ -234,18 +249,10 @@ def _content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content | None:
 
 
 def _fit(
-    recipe: Recipe,
-    dataset: Dataset,
-    sids: Sids | None,
-    model: nn.Module | None,
-    content: Content | None,
-    seed: int,
-    device: torch.device,
-    folder: Path,
-    half: bool,
-    listener: Listener,
-    own_identity: str,
+    job: _Job, sids: Sids | None, model: nn.Module | None
 ) -> tuple[FitResult | None, Ranker, Sids | None]:
+    """Train `model` in place; how that went, what ranks with it, and the SIDs it ended with."""
+    recipe, dataset, device = job.recipe, job.dataset, job.device
     if isinstance(recipe.backbone, PopularityConfig) or model is None:
         popularity = torch.from_numpy(dataset.training_popularity()).to(device)
         return None, PopularityRanker(popularity), None
@@ -256,19 +263,19 @@ def _fit(
         task = SasrecTask(model=model, smoothing=smoothing)
     else:
         assert isinstance(model, Recommender) and sids is not None
-        task = _sid_task(recipe, dataset, sids, model, content, device)
+        task = _sid_task(job, sids, model)
     fitted = fit(
         task,
         dataset,
         recipe.training,
         recipe.evaluation,
-        seed=seed,
+        seed=job.seed,
         device=device,
-        folder=folder,
-        identity=own_identity,
-        on_event=listener.epoch,
+        folder=job.folder,
+        identity=job.identity,
+        on_event=job.listener.epoch,
     )
-    if half:
+    if job.half:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.copy_(parameter.half().to(parameter.dtype))
@@ -278,14 +285,8 @@ def _fit(
     return fitted, task.ranker(), sids
 
 
-def _sid_task(
-    recipe: Recipe,
-    dataset: Dataset,
-    sids: Sids,
-    model: Recommender,
-    content: Content | None,
-    device: torch.device,
-) -> Task:
+def _sid_task(job: _Job, sids: Sids, model: Recommender) -> Task:
+    recipe, content, device = job.recipe, job.content, job.device
     training, beam = recipe.training, recipe.evaluation.beam
     if recipe.joint is None:
         return StaticTask(
@@ -308,7 +309,7 @@ def _sid_task(
         naming=recipe.tokenizer,
         sids=sids.full.to(device),
         content=torch.from_numpy(content.vectors).to(device),
-        popularity=dataset.training_popularity(),
+        popularity=job.dataset.training_popularity(),
         beam=beam,
         smoothing=training.label_smoothing,
         alignment=training.alignment,
@@ -332,22 +333,15 @@ def _start_from(path: Path, model: nn.Module, sids: Sids | None) -> None:
         ) from None
 
 
-def _rank(
-    recipe: Recipe,
-    dataset: Dataset,
-    ranker: Ranker,
-    split: str,
-    sids: Sids | None,
-    device: torch.device,
-    listener: Listener,
-) -> SplitRanks:
+def _rank(job: _Job, ranker: Ranker, split: str, sids: Sids | None) -> SplitRanks:
+    recipe, dataset = job.recipe, job.dataset
     total = int(((dataset.test_at if split == "test" else dataset.validation_at) >= 0).sum())
     done = 0
 
     def on_batch(users: int) -> None:
         nonlocal done
         done += users
-        listener.ranked(split, done, total)
+        job.listener.ranked(split, done, total)
 
     return rank_split(
         ranker,
@@ -355,7 +349,7 @@ def _rank(
         split,
         max_history=recipe.training.max_history,
         batch_size=recipe.evaluation.batch_size,
-        device=device,
+        device=job.device,
         group=sids.group if sids else None,
         on_batch=on_batch,
     )

@@ -27,42 +27,52 @@ def load_catalogue(path: str | Path) -> pd.DataFrame:
     """`item_id` and the text columns that the file has.
 
     Raises:
-        DigerError: no such file, a format that is not read, or no `item_id` in it.
+        DigerError: no such file, another kind of file, a broken one, an item without an id or
+            there twice, or no text at all.
     """
     path = Path(path)
     if path.is_dir():
         path = path / "items.parquet"
+    named = printable(path)
     if not path.name.endswith(SUFFIXES):
         raise DigerError(
-            f"{path}: a catalogue is a dataset folder, or a file of {', '.join(SUFFIXES)}"
+            f"{named}: a catalogue is a dataset folder, or a file of {', '.join(SUFFIXES)}"
         )
     if not path.is_file():
-        raise DigerError(f"{path}: there is no such catalogue file")
+        raise DigerError(f"{named}: there is no such catalogue file")
     if path.suffix == ".parquet":
         try:
             table = pq.read_table(path).to_pandas(ignore_metadata=True)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DigerError(
-                f"{path}: not readable parquet ({printable(error, 80)}); prepare the dataset again"
+                f"{named}: not readable parquet ({printable(error, 80)}); prepare the dataset again"
             ) from None
     elif path.suffix in (".csv", ".tsv"):
         try:
             table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str)
         except (OSError, ValueError) as error:
-            raise DigerError(f"{path}: not a readable table ({printable(error, 80)})") from None
+            raise DigerError(f"{named}: not a readable table ({printable(error, 80)})") from None
     else:
         wanted = ("item_id", *TEXT_COLUMNS)
         table = pd.DataFrame(
             [{key: record.get(key) for key in wanted} for _, record in objects(path)]
         )
     if "item_id" not in table or table["item_id"].isna().any():
-        raise DigerError(f"{path}: every item needs an item_id")
+        has = printable(", ".join(map(str, table.columns)), 120)
+        raise DigerError(f"{named}: every item needs an item_id (the file has {has})")
     columns = [c for c in TEXT_COLUMNS if c in table]
     found = pd.DataFrame({"item_id": table["item_id"].astype(str)})
+    if found["item_id"].duplicated().any():
+        twice = printable(found.loc[found["item_id"].duplicated(), "item_id"].iloc[0], 60)
+        raise DigerError(f"{named}: item_id {twice} is there twice; keep one")
     for column in columns:
         clean = _names if column == "categories" else _text
         found[column] = pd.Series([clean(value) for value in table[column]], dtype=object)
-    return found.drop_duplicates("item_id", ignore_index=True)
+    if not any(_is_known(value) and len(value) for c in columns for value in found[c]):
+        raise DigerError(
+            f"{named}: none of its items has any text ({', '.join(TEXT_COLUMNS)} are read)"
+        )
+    return found
 
 
 def with_text(items: pd.DataFrame, catalogue: pd.DataFrame | None, source: str) -> pd.DataFrame:
