@@ -63,8 +63,7 @@ TERMS: dict[str, str] = {
     "collisions": "Items that share all codes with another item and are told apart by the suffix.",
     "drift": "Share of items with another SID than at the start of joint training, suffix aside. "
     "Zero drift means that differentiable equals static by construction.",
-    "head and tail": "Of the drift: the most popular items that hold half of all training events, "
-    "and the rest.",
+    "head and tail": "The most popular fifth of the catalogue (by training events), and the rest.",
     "seconds": "Wall-clock seconds to make the model (tokenizer and training, without "
     "evaluation), on the hardware named.",
     "memory": "Peak memory of the process, or of the GPU where there is one.",

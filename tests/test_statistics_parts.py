@@ -10,7 +10,7 @@ from diger.statistics.curves import bands
 from diger.statistics.efficiency import pareto, tpme
 from diger.statistics.lists import overlap_at_k
 from diger.statistics.paired import Paired
-from diger.statistics.sids import changed_items, changes, flows, half_of_events
+from diger.statistics.sids import changed_items, changes, flows
 from diger.statistics.slices import slice_differences, won_and_lost
 
 
@@ -96,11 +96,6 @@ def test_changes_by_hand():
     assert frame.loc[("tail", 0), "share"] == pytest.approx(2 / 3)
     with pytest.raises(DigerError, match="were fixed"):
         changes(items(start=None))
-
-
-def test_head_holds_half_of_the_events():
-    assert half_of_events(np.array([1, 1, 1, 1])).tolist() == [True, True, False, False]
-    assert half_of_events(np.array([0, 10, 0])).tolist() == [False, True, False]
 
 
 def test_flows_by_hand():

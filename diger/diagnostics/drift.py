@@ -1,8 +1,8 @@
 """SID drift, use of codebooks and train-inference agreement, epoch by epoch.
 
 Drift counts items whose codes differ, suffix left aside: since the start, and since the last epoch;
-all items, head and tail apart, and level by level. Head items are the most popular ones that hold
-half of all training events. A collapse, and drift that stays at zero, are named in the log.
+all items, head and tail apart, and level by level. Head items are the most popular fifth of the
+catalogue. A collapse, and drift that stays at zero, are named in the log.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from diger.evaluation.beyond_accuracy import head_items
 from diger.tokenizer.stats import level_records, sid_stats
 
 COLLAPSED = 0.1  # effective codes under this share of those at the start
@@ -27,10 +28,7 @@ class SidWatch:
     def __init__(self, codes: np.ndarray, popularity: np.ndarray, codebook_size: int) -> None:
         self.start = codes.copy()
         self.size = codebook_size
-        order = np.argsort(-popularity, kind="stable")
-        share = np.cumsum(popularity[order]) / max(1, popularity.sum())
-        self.head = np.zeros(len(codes), bool)
-        self.head[order[: int(np.searchsorted(share, 0.5)) + 1]] = True
+        self.head = head_items(popularity)
         self.epochs = 0
         self.begin = sid_stats(codes, codebook_size).levels
         self.warned: set[str] = set()

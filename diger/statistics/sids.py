@@ -1,9 +1,8 @@
 """What joint training did to the SIDs: items that changed, at which level, and where they went.
 
 Everything compares an items table with itself: the codes at the start of joint training, which are
-the static SIDs of the same seed, against the codes at its end. The suffix is left aside. Head and
-tail are as in a bundle's diagnostics: the most popular items that hold half of all training events,
-and the rest.
+the static SIDs of the same seed, against the codes at its end. The suffix is left aside. Head is
+the most popular fifth of the catalogue, tail the rest, as everywhere.
 """
 
 from __future__ import annotations
@@ -13,22 +12,9 @@ import pandas as pd
 
 from diger.bundle import tables
 from diger.errors import DigerError
+from diger.evaluation.beyond_accuracy import head_items
 
 PARTS = ("all", "head", "tail")
-
-
-def half_of_events(popularity: np.ndarray) -> np.ndarray:
-    """(items,) bool: the most popular items that together hold half of all training events.
-
-    >>> half_of_events(np.array([1, 4, 2, 1])).tolist()
-    [False, True, False, False]
-    """
-    counts = np.asarray(popularity, np.int64)
-    order = np.argsort(-counts, kind="stable")
-    before = np.cumsum(counts[order]) - counts[order]
-    head = np.zeros(len(counts), dtype=bool)
-    head[order[before * 2 < counts.sum()]] = True
-    return head
 
 
 def changes(items: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +28,7 @@ def changes(items: pd.DataFrame) -> pd.DataFrame:
     now, start = _both(items)
     differs = now != start
     columns = [differs.any(axis=1), *differs.T]
-    head = half_of_events(items["training_popularity"].to_numpy())
+    head = head_items(items["training_popularity"].to_numpy())
     records = []
     for part, mask in zip(PARTS, (np.ones(len(head), bool), head, ~head), strict=True):
         for level, column in enumerate(columns):
