@@ -24,6 +24,7 @@ COMMANDS = (
     "show",
     "sids",
     "bench",
+    "latency",
     "convert",
     "publish",
     "pull",

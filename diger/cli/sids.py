@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +26,7 @@ def sids(
     """Write every item's semantic ID as CSV: item_id, sid, level_1 .., suffix, title if any."""
     # Imported here so that other commands do not wait for pandas.
     from diger.bundle import Bundle
+    from diger.bundle.files import write_file
     from diger.bundle.tables import sid_csv
     from diger.hub import local_path
 
@@ -38,7 +37,7 @@ def sids(
     if out is None:
         _to_stdout(data)
     else:
-        _to_file(data, out)
+        write_file(data, out)
 
 
 def _to_stdout(data: bytes) -> None:
@@ -48,20 +47,3 @@ def _to_stdout(data: bytes) -> None:
     except BrokenPipeError:
         # The reader (head, less) has seen enough; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _to_file(data: bytes, out: Path) -> None:
-    if (out.parent / "manifest.json").exists():
-        raise DigerError(f"{out} is inside a bundle, which it would break: choose another folder")
-    if out.is_dir():
-        raise DigerError(f"{out} is a folder: give the name of a file")
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        temporary.replace(out)
-    except OSError as error:
-        raise DigerError(f"cannot write {out}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):  # renamed, or never made
-            temporary.unlink()

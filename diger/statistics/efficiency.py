@@ -5,9 +5,10 @@ the IISAN papers after it) is, over the arms compared,
 
     TPME_i = a_T f(T)_i + a_P f(P)_i + a_M f(M)_i,   f(X)_i = (X_i - min X) / (max X - min X)
 
-with the weights 0.45, 0.10, 0.45. Lower is cheaper; 0 is the cheapest in everything. It ranks the
-arms it was computed over and nothing else: another arm in the table changes every score. On a CPU
-the memory is that of the process, which is why ours compares only runs of one machine.
+with the weights 0.45, 0.10, 0.45 (quoted from memory, not checked against the paper). Lower is
+cheaper; 0 is the cheapest in everything. It ranks the arms it was computed over and nothing else:
+another arm in the table changes every score. On a CPU the memory is that of the process, which is
+why ours compares only runs of one machine.
 """
 
 from __future__ import annotations
