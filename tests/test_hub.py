@@ -226,7 +226,7 @@ def test_a_catalogue_gives_titles_to_a_bundle_without(tmp_path, tmp_path_factory
         number = int(one.item_id.removeprefix("i"))
         assert one.title == (f"Thing {number}" if number < 20 else None)
     catalogue.write_text("item_id,title\nelse,where\n")
-    with pytest.raises(DigerError, match="of another dataset"):
+    with pytest.raises(DigerError, match="give the catalogue of the same dataset"):
         diger.load(path, catalogue=catalogue)
 
 
