@@ -99,12 +99,17 @@ def build_tokenizer(
             warm_start=config.rqvae.warm_start,
             kmeans_iterations=config.kmeans.iterations,
             kmeans_restarts=config.kmeans.restarts,
+            random_codebooks=config.kmeans.random,
             seed=seed,
             progress=progress,
         )
     else:
         tokenizer.fit(
-            x, seed=seed, iterations=config.kmeans.iterations, restarts=config.kmeans.restarts
+            x,
+            seed=seed,
+            iterations=config.kmeans.iterations,
+            restarts=config.kmeans.restarts,
+            random=config.kmeans.random,
         )
     return tokenizer, assign_catalogue(tokenizer, config, x)
 

@@ -20,10 +20,15 @@ class _Frozen(BaseModel):
 
 
 class KMeansConfig(_Frozen):
-    """How codebooks are fitted: all of residual k-means, the starting point of an RQ-VAE."""
+    """How codebooks are fitted: all of residual k-means, the starting point of an RQ-VAE.
+
+    random: draw codewords at random instead, each dimension as spread as what they are to stand
+        for: what a warm start saves joint training from.
+    """
 
     iterations: PositiveInt = 50
     restarts: PositiveInt = 1
+    random: bool = False
 
 
 class RQVAEConfig(_Frozen):

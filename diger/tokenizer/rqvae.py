@@ -91,6 +91,7 @@ class RQVAE(Tokenizer):
         warm_start: bool = True,
         kmeans_iterations: int = 50,
         kmeans_restarts: int = 1,
+        random_codebooks: bool = False,
         progress: bool = True,
         on_epoch: Callable[[FitEpoch], None] | None = None,
     ) -> list[FitEpoch]:
@@ -106,7 +107,15 @@ class RQVAE(Tokenizer):
         generator = torch.Generator().manual_seed(seed)
         _initialise(self.encoder, generator)
         _initialise(self.decoder, generator)
-        self._start(content, seed, warm_start, kmeans_iterations, kmeans_restarts)
+        self._start(content, warm_start)
+        fill_codebooks(
+            self,
+            self.latent(content),
+            seed=seed,
+            iterations=kmeans_iterations,
+            restarts=kmeans_restarts,
+            random=random_codebooks,
+        )
         optimizer = torch.optim.AdamW(self.parameters(), lr=lr, weight_decay=weight_decay)
         history: list[FitEpoch] = []
         with Progress(
@@ -152,9 +161,8 @@ class RQVAE(Tokenizer):
         return tuple(perplexity(count) for count in counts)
 
     @torch.no_grad()
-    def _start(
-        self, content: Tensor, seed: int, warm_start: bool, iterations: int, restarts: int
-    ) -> None:
+    def _start(self, content: Tensor, warm_start: bool) -> None:
+        """Set encoder and decoder to what training begins with."""
         if warm_start:
             target = _principal_scores(content, self.width)
             _solve_last_layer(self.encoder, content * self.input_gain, target)
@@ -163,10 +171,9 @@ class RQVAE(Tokenizer):
             last = self.encoder[-1]
             assert isinstance(last, nn.Linear)
             last.weight.div_(spread)  # latents, too, start at mean squared norm 1
-        z = self.latent(content)
         if warm_start:
+            z = self.latent(content)
             _solve_last_layer(self.decoder, z * self.latent_gain, content * self.input_gain)
-        fill_codebooks(self, z, seed=seed, iterations=iterations, restarts=restarts)
 
     def _report_collapse(self, record: FitEpoch) -> None:
         for level, value in enumerate(record.perplexity):
