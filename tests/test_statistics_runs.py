@@ -22,7 +22,7 @@ from diger.statistics import (
     summary_frame,
 )
 from diger.statistics.bootstrap import Difference, Interval
-from diger.statistics.runs import arm_label, metrics_frame, runs_frame
+from diger.statistics.runs import arm_label, runs_frame
 from diger.statistics.summary import repeated
 from diger.statistics.verdict import Claim
 
@@ -47,18 +47,6 @@ def test_a_run_is_a_row_with_its_metrics_and_costs(tmp_path):
         bundle.config["seconds"]["tokenizer"] + bundle.config["seconds"]["training"]
     )
     assert row["hash"] == bundle.hash
-
-
-def test_metrics_keep_every_decoding_and_mark_the_headline(tmp_path):
-    bundle = Bundle.open(write_run(tmp_path))
-    frame = metrics_frame([bundle])
-    test = frame[(frame["split"] == "test") & (frame["metric"] == "ndcg@10")]
-    assert set(test["decoding"]) == {
-        "constrained beam search, 20 beams",
-        "unconstrained beam search, 20 beams",
-    }
-    headline = test[test["headline"] & (test["family"] == "metrics")]
-    assert list(headline["decoding"]) == ["constrained beam search, 20 beams"]
 
 
 def test_labels_say_decay_and_noise_only_where_they_are_not_the_methods_own():

@@ -12,7 +12,6 @@ from diger_app.settings import Settings
 from diger_app.view import View
 
 _log = logging.getLogger(__name__)
-FIRST_PORT = 7860
 
 
 def warm(library: Library) -> None:

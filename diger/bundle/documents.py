@@ -88,7 +88,7 @@ class Config(TypedDict, total=False):
 
 
 class Result(TypedDict, total=False):
-    """Metrics of one split under one decoding, means over `users`."""
+    """Metrics of one split under one decoding, means over `users`; in `metrics.json`."""
 
     split: str  # "validation" or "test"
     decoding: str  # for people: "constrained beam, 50 beams"
@@ -96,12 +96,6 @@ class Result(TypedDict, total=False):
     metrics: dict[str, float | None]  # "recall@10" -> value
     collision_corrected: dict[str, float | None]
     beyond_accuracy: dict[str, float | None]
-
-
-class Metrics(TypedDict, total=False):
-    """`metrics.json`. The first result of a split is its headline."""
-
-    results: list[Result]
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

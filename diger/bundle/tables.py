@@ -39,7 +39,7 @@ def items_frame(
             taken where it has them. Pass it only where the text may be published.
     """
     columns: dict[str, object] = {
-        "item_id": list(item_ids),
+        "item_id": [str(item) for item in item_ids],
         "training_popularity": np.asarray(training_popularity, np.int64),
     }
     for matrix, code, suffix in (
@@ -49,8 +49,9 @@ def items_frame(
         if matrix is not None:
             if matrix.ndim != 2 or matrix.shape[1] < 2:
                 raise DigerError(f"SIDs must be (items, levels + 1), got {tuple(np.shape(matrix))}")
-            columns |= {f"{code}{i + 1}": matrix[:, i] for i in range(matrix.shape[1] - 1)}
-            columns[suffix] = matrix[:, -1]
+            small = np.asarray(matrix).astype(np.int32)
+            columns |= {f"{code}{i + 1}": small[:, i] for i in range(small.shape[1] - 1)}
+            columns[suffix] = small[:, -1]
     if text is not None:
         columns |= {c: text[c].to_numpy() for c in schema.TEXT_COLUMNS if c in text.columns}
     return pd.DataFrame(columns)
@@ -74,7 +75,8 @@ def write_sid(sid: Sequence[int] | np.ndarray) -> str:
 
 def topk_frame(users: np.ndarray, item_rows: np.ndarray) -> pd.DataFrame:
     """The table for `topk.parquet` from (users,) user rows and (users, k) item rows, -1 = none."""
-    columns = {f"item_{i + 1}": item_rows[:, i] for i in range(item_rows.shape[1])}
+    small = np.asarray(item_rows).astype(np.int32)
+    columns = {f"item_{i + 1}": small[:, i] for i in range(small.shape[1])}
     return pd.DataFrame({"user": users, **columns})
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from diger.cli.bars import file_bars
 
 _app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -40,7 +39,7 @@ def data(
     from diger.data.report import data_report, report_table
 
     out = out.resolve()
-    with _bars() as progress:
+    with file_bars() as progress:
         dataset = convert_data(
             folder, out, name=name, vectors=vectors, force=force, progress=progress
         )
@@ -67,25 +66,3 @@ def rqvae(
         f"wrote {out}: {made.levels} levels of {made.codebook_size} codewords, encoder "
         f"{'-'.join(map(str, made.widths))} (SHA-256 {made.sha256[:12]}..., {whose})"
     )
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[Path, int, int], None]]:
-    """Yield a progress callback that shows one bar a file on a terminal's stderr."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bars:
-        tasks: dict[Path, TaskID] = {}
-
-        def show(path: Path, done: int, size: int) -> None:
-            if path not in tasks:
-                tasks[path] = bars.add_task(path.name, total=size)
-            bars.update(tasks[path], completed=done)
-
-        yield show

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,15 +9,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from diger.cli.bars import file_bars
 from diger.errors import DigerError
 
 
@@ -127,7 +118,7 @@ def prepare(
         if cuts is not None and split != "temporal":
             raise DigerError("--cuts belongs to a temporal split; add --split temporal")
         short_name = check_name(out.name if name is None else name)
-        with _bars() as progress:
+        with file_bars() as progress:
             prepared = prepare_source(
                 open_reader(source, file_format, progress),
                 name=short_name,
@@ -184,26 +175,3 @@ def _is_demo(source: str, file_format: str) -> bool:
     return file_format == "demo" or (
         file_format == "auto" and source == "demo" and not Path(source).exists()
     )
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[Path, int, int], None]]:
-    """Yield a progress callback that shows one bar a file on a terminal's stderr."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bars:
-        tasks: dict[Path, TaskID] = {}
-
-        def show(path: Path, done: int, size: int) -> None:
-            if path not in tasks:
-                tasks[path] = bars.add_task(path.name, total=size)
-            bars.update(tasks[path], completed=done)
-
-        yield show

@@ -6,7 +6,7 @@ among training events, and seen if it is already in its own history.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
@@ -60,10 +60,6 @@ class DataReport:
     test_targets: int
     cold_test_targets: int
     seen_test_targets: int
-
-    def as_dict(self) -> dict[str, object]:
-        """The fields as a plain dict, ready for JSON."""
-        return asdict(self)
 
 
 def data_report(dataset: Dataset) -> DataReport:

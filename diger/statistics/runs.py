@@ -110,33 +110,6 @@ def arm_label(method: str, decay: str = "none", noise: str = "none") -> str:
     return f"{method} ({shown})" if noise == "gumbel" else f"{method} ({shown}, {noise})"
 
 
-def metrics_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
-    """Every number of `metrics.json`: `bundle, hash, split, decoding, headline, users, family,
-    metric, value`, where family is `metrics`, `collision_corrected` or `beyond_accuracy`."""
-    records = []
-    for bundle in bundles:
-        seen: set[str] = set()
-        for result in documents.results(bundle.metrics):
-            common = {
-                "bundle": bundle.name,
-                "hash": bundle.hash,
-                "split": result["split"],
-                "decoding": str(result.get("decoding") or ""),
-                "headline": result["split"] not in seen,
-                "users": _number(result.get("users")),
-            }
-            seen.add(result["split"])
-            for family in ("metrics", "collision_corrected", "beyond_accuracy"):
-                values = result.get(family)
-                for name, value in (values if isinstance(values, Mapping) else {}).items():
-                    if is_number(value):
-                        records.append(
-                            {**common, "family": family, "metric": str(name), "value": value}
-                        )
-    columns = ["bundle", "hash", "split", "decoding", "headline", "users", "family", "metric"]
-    return pd.DataFrame(records, columns=[*columns, "value"])
-
-
 def _metrics(test: Any, validation: Any) -> dict[str, float]:
     row: dict[str, float] = {}
     for prefix, result, family in (

@@ -15,6 +15,7 @@ from diger.bundle import schema
 from diger.bundle.card import model_card
 from diger.bundle.picture import codes_svg
 from diger.bundle.reader import Bundle
+from diger.bundle.tables import items_frame, topk_frame
 from diger.bundle.writer import BundleWriter
 from diger.config import Recipe
 from diger.data.dataset import Dataset
@@ -183,27 +184,24 @@ def _count(model: nn.Module | None) -> int:
 
 
 def _items(record: RunRecord) -> pd.DataFrame:
-    dataset = record.dataset
-    items = pd.DataFrame({"item_id": dataset.items["item_id"].astype(str)})
-    if record.sids is not None:
-        for level in range(record.sids.codes.shape[1]):
-            items[f"code_{level + 1}"] = record.sids.codes[:, level].astype(np.int32)
-        items["suffix"] = record.sids.suffix.astype(np.int32)
-        if record.recipe.joint is not None and record.start is not None:
-            for level in range(record.start.codes.shape[1]):
-                items[f"start_code_{level + 1}"] = record.start.codes[:, level].astype(np.int32)
-            items["start_suffix"] = record.start.suffix.astype(np.int32)
-    items["training_popularity"] = dataset.training_popularity()
-    if dataset.info.text_may_be_published:
-        for column in schema.TEXT_COLUMNS:
-            items[column] = dataset.items[column]
-    return items
+    dataset, start = record.dataset, record.start
+    return items_frame(
+        dataset.items["item_id"],
+        dataset.training_popularity(),
+        sids=_matrix(record.sids) if record.sids else None,
+        start_sids=_matrix(start) if record.recipe.joint is not None and start else None,
+        text=dataset.items if dataset.info.text_may_be_published else None,
+    )
+
+
+def _matrix(sids: Sids) -> np.ndarray:
+    """(items, levels + 1) codes and suffix."""
+    return np.column_stack([sids.codes, sids.suffix])
 
 
 def _topk(record: RunRecord) -> pd.DataFrame:
     test = next(r for r in record.ranks if r.split == "test")
-    columns = {f"item_{i + 1}": test.top[:, i].astype(np.int32) for i in range(TOP)}
-    return pd.DataFrame({"user": test.frame["user"].to_numpy(), **columns})
+    return topk_frame(test.frame["user"].to_numpy(), test.top[:, :TOP])
 
 
 def _levels(record: RunRecord) -> list[dict[str, Any]]:
