@@ -78,6 +78,15 @@ def connection(say: Say) -> Iterator[HfApi]:
             session.event_hooks = hooks
 
 
+def knock() -> None:
+    """Any answer from the Hub will do: where there is no network, the client's own lists would try
+    again and again for half a minute before they say so."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    get_session().head(constants.ENDPOINT)
+
+
 def patiently(ask: Callable[[], T], say: Say) -> T:
     """`ask()`, again where the Hub asks for a short wait (429 with Retry-After)."""
     for _ in range(_TRIES - 1):

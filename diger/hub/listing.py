@@ -9,7 +9,7 @@ from typing import Any
 from diger.bundle.card import TAGS
 from diger.bundle.documents import is_number
 from diger.errors import DigerError
-from diger.hub.client import Say, connection, patiently, say_on_stderr
+from diger.hub.client import Say, connection, knock, patiently, say_on_stderr
 from diger.hub.faults import NotUnderstood, current_token, explained
 
 
@@ -41,6 +41,7 @@ def list_hub(owner: str | None = None, *, say: Say = say_on_stderr) -> list[List
             "whose bundles? Give a user or an organisation, or log in with `hf auth login`"
         )
     with connection(say) as api, explained(f"listing {owner or 'your bundles'}"):
+        knock()
         author = owner or _myself(patiently(api.whoami, say))
         models = patiently(
             lambda: list(api.list_models(author=author, filter=TAGS[0], full=True, cardData=True)),
