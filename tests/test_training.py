@@ -441,3 +441,11 @@ def test_a_split_without_targets_is_noticed_before_training(tmp_path, split):
     with pytest.raises(DigerError, match=f"no user has a {split} target"):
         place.train("out", on_event=events.append)
     assert events == []
+
+
+def test_sids_that_outgrow_the_suffix_leave_nothing_behind(tmp_path):
+    place = toys.Place(tmp_path)
+    recipe = place.recipe(tokenizer={"levels": 1, "codebook_size": 2, "suffix_size": 2})
+    with pytest.raises(DigerError, match="share the codes"):
+        place.train("bundle", recipe)
+    assert not list(tmp_path.glob("bundle*"))

@@ -25,7 +25,7 @@ from diger.bundle.reader import Bundle
 from diger.bundle.writer import check_target
 from diger.config import PopularityConfig, Recipe
 from diger.data.dataset import Dataset
-from diger.errors import Busy, DigerError
+from diger.errors import Busy, DigerError, Stopped
 from diger.evaluation.rankers import PopularityRanker, SidRanker
 from diger.evaluation.ranking import Ranker, SplitRanks, rank_split
 from diger.recommender.base import Recommender
@@ -379,8 +379,10 @@ def _workshop(out: Path, restart: bool) -> Iterator[Path]:
         distributed.wait()
         try:
             yield folder
-        except BaseException:
-            if not list(folder.glob("*.safetensors")):
+        except BaseException as error:
+            refused = isinstance(error, DigerError) and not isinstance(error, Stopped)
+            kept = list(folder.glob("state.safetensors" if refused else "*.safetensors"))
+            if not kept:
                 shutil.rmtree(folder)  # it failed before there was anything to go on from
             raise
         shutil.rmtree(folder)
