@@ -18,14 +18,16 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from diger.config import Recipe
+from diger.config import JointConfig, Recipe
 from diger.data.dataset import Dataset
 from diger.evaluation.ranking import rank_split
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
+from diger.tokenizer.residual_kmeans import ResidualKMeans, fill_codebooks
 from diger.training.batches import training_order
+from diger.training.joint import JointTask
 from diger.training.loop import peak_memory
-from diger.training.task import StaticTask, count_targets, training_histories
+from diger.training.task import StaticTask, Task, count_targets, training_histories
 
 SAMPLE_BATCHES = 40
 ALTERNATIVE_STEPS = 2
@@ -74,7 +76,7 @@ def benchmark(
         for batch in sample:
             step(batch)
     flops = counter.get_total_flops() / share
-    seconds = _timed(lambda: [step(batch) for batch in sample], device) / share
+    training = _timed(lambda: [step(batch) for batch in sample], device) / share
     yield Measurement(
         "training floor",
         flops / peak,
@@ -82,10 +84,13 @@ def benchmark(
         f"{flops / 1e12:.2f} TFLOP over the rate above",
     )
     yield Measurement(
-        "training", seconds, "s an epoch", f"{targets:,} targets, {len(sample)} batches, scaled"
+        "training", training, "s an epoch", f"{targets:,} targets, {len(sample)} batches, scaled"
     )
     yield Measurement(
-        "training, share of the floor's rate", 100 * flops / peak / seconds, "%", "higher is better"
+        "training, share of the floor's rate",
+        100 * flops / peak / training,
+        "%",
+        "higher is better",
     )
     model.eval()
     users = min(2048, dataset.n_users)
@@ -110,6 +115,18 @@ def benchmark(
         f"{recipe.evaluation.beam} beams, {len(chosen):,} of {len(at):,} users, scaled",
     )
     yield Measurement("peak memory", peak_memory(device) / 2**20, "MiB", "whole process so far")
+    joint = _joint_task(recipe, dataset, device)
+    step = _stepper(joint, recipe, device)
+    step(sample[0])
+    together = _timed(lambda: [step(batch) for batch in sample], device) / share
+    together += _timed(joint.refresh, device)
+    yield Measurement(
+        "joint training",
+        together,
+        "s an epoch",
+        f"{together / training:.2f} times static; one new assignment of all SIDs in it",
+    )
+    yield Measurement("peak memory", peak_memory(device) / 2**20, "MiB", "joint training with it")
     if alternative:
         yield from _alternative(recipe, targets, device)
 
@@ -142,7 +159,31 @@ def _task(recipe: Recipe, dataset: Dataset, device: torch.device) -> tuple[Stati
     return StaticTask(model=model, sids=sids, group=group, beam=recipe.evaluation.beam), model
 
 
-def _stepper(task: StaticTask, recipe: Recipe, device: torch.device) -> Callable[..., None]:
+def _joint_task(recipe: Recipe, dataset: Dataset, device: torch.device) -> JointTask:
+    """As `_task`, with random content; by the recipe's [joint] table, if any."""
+    static, model = _task(recipe, dataset, device)
+    assert isinstance(model, Recommender)
+    naming = recipe.tokenizer
+    content = torch.randn(dataset.n_items, naming.width, device=device)
+    tokenizer = ResidualKMeans(
+        levels=naming.levels, codebook_size=naming.codebook_size, width=naming.width
+    ).to(device)
+    fill_codebooks(tokenizer, content, seed=0, iterations=3)
+    return JointTask(
+        method="differentiable",
+        config=recipe.joint or JointConfig(),
+        model=model,
+        tokenizer=tokenizer,
+        naming=naming.model_copy(update={"kind": "residual-kmeans"}),
+        sids=static.sids,
+        content=content,
+        popularity=dataset.training_popularity(),
+        beam=recipe.evaluation.beam,
+        alignment=recipe.training.alignment,
+    )
+
+
+def _stepper(task: Task, recipe: Recipe, device: torch.device) -> Callable[..., None]:
     optimizer = torch.optim.AdamW(task.parameter_groups(1e-4, 0.0), fused=True)
     autocast = torch.autocast(
         device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16"
