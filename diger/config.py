@@ -193,7 +193,7 @@ class JointConfig(Config):
     forward: Literal["cached", "sampled"] = "cached"
     temperature: Annotated[float, Field(gt=0)] = 1.0
     confidence: Annotated[float, Field(ge=0, lt=1)] = 0.8
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
     train_encoder: bool = False
     tokenizer_weight: Annotated[float, Field(ge=0)] = 1.0
     refresh: Annotated[int, Field(ge=0)] = 0
