@@ -308,3 +308,40 @@ def test_json_on_disk_is_readable(tmp_path):
     path = toys.write_bundle(tmp_path / "one")
     text = (path / "config.json").read_text(encoding="utf-8")
     assert text.endswith("}\n") and json.loads(text)["dataset"]["title"] == "Toys & games"
+
+
+def test_rows_of_zeros_are_left_out_and_put_back():
+    table = np.zeros((1000, 8), np.float16)
+    table[[3, 500, 999]] = 1
+    full = np.ones((1000, 8), np.float16)
+    few = full.copy()
+    few[:100] = 0
+    tensors = {
+        "table": table,
+        "full": full,
+        "few": few,
+        "none": np.zeros((5, 2)),
+        "empty": table[:0],
+    }
+    torch = pytest.importorskip("torch")
+    packed = pack(tensors)
+    assert len(packed) < table.nbytes + 2 * full.nbytes
+    for made in (packed, pack({k: torch.from_numpy(v) for k, v in tensors.items()})):
+        found = unpack(made, "model.safetensors")
+        assert found.keys() == tensors.keys()
+        for name, value in tensors.items():
+            assert found[name].dtype == value.dtype and np.array_equal(found[name], value)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"t@rows": np.array([True])},
+        {"t": np.ones((2, 3)), "t@rows": np.array([True, False, False])},
+        {"t": np.ones((1, 3)), "t@rows": np.array([1.0])},
+        {"t": np.ones((0, 2**20)), "t@rows": np.zeros(2**10, bool)},
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(tensors):
+    with pytest.raises(DigerError, match="t@rows does not fit"):
+        unpack(pack(tensors), "model.safetensors")

@@ -351,3 +351,22 @@ def test_the_toy_tables_follow_the_interface():
     log_p = model.next_code_logits(None, torch.tensor([[[1]]])).log_softmax(-1)
     first = model.next_code_logits(None, torch.zeros(1, 1, 0, dtype=torch.long)).log_softmax(-1)
     assert model.score(0, (1, 2)) == pytest.approx(float(first[0, 0, 1] + log_p[0, 0, 2]))
+
+
+def test_forgetting_what_the_catalogue_does_not_reach_changes_nothing_within_it(model):
+    sids = view().codes
+    items, lengths = torch.tensor([[0, 3, 5], [7, 2, 0]]), torch.tensor([3, 2])
+    prefixes = [sids[:5, :position] for position in range(len(SIZES))]
+
+    def answers() -> list[Tensor]:
+        memory = encode_items(model, sids, items, lengths)
+        return [model.next_code_logits(memory, p.expand(2, -1, -1)) for p in prefixes]
+
+    with torch.no_grad():
+        before = answers()
+        model.forget_unreached(sids)
+        after = answers()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    tables = [p for name, p in model.named_parameters() if "_prefixes." in name]
+    reached = len(torch.unique(sids[:, :2], dim=0))
+    assert tables and all(0 < int(table.any(1).sum()) <= reached for table in tables)

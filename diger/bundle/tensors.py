@@ -4,6 +4,9 @@ Writing takes numpy arrays or torch tensors (torch is imported only for the latt
 deterministic: the library writes metadata in random order, so the header is put in order again.
 Reading always gives numpy. Numpy has no bfloat16; such tensors are widened to float32, which
 holds every bfloat16 value exactly.
+
+Matrices with many rows of zeros, as hashed tables of a small catalogue have, are written without
+them: `NAME` holds the other rows, and `NAME@rows` a boolean for every row. Reading puts them back.
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ from diger.errors import DigerError
 
 if TYPE_CHECKING:
     import torch
+
+_ROWS = "@rows"
+_WORTH_IT = 0.25  # share of zero rows from which on they are left out
+_MOST_VALUES = 2**28  # in a matrix whose rows are put back: a small file must not fill the memory
 
 _DTYPES: dict[str, Any] = {
     "F64": "<f8",
@@ -54,6 +61,7 @@ def pack(
     for name, tensor in tensors.items():
         if not isinstance(tensor, np.ndarray) and not _is_torch(tensor):
             raise DigerError(f"tensor {name} is a {type(tensor).__name__}, not an array")
+    tensors = _without_zero_rows(tensors)
     if not any(map(_is_torch, tensors.values())):
         arrays = {}
         for name, tensor in sorted(tensors.items()):
@@ -86,6 +94,36 @@ def unpack(data: bytes, name: str) -> dict[str, np.ndarray]:
         else:
             raise DigerError(f"{name}: tensor {printable(key, 60)} has dtype {printable(dtype)}")
         arrays[key] = array.reshape(entry["shape"])
+    return _with_zero_rows(arrays, name)
+
+
+def _without_zero_rows(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    packed: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        packed[name] = tensor
+        if tensor.ndim == 2 and len(tensor):
+            used = (tensor != 0).any(1)
+            if int(used.sum()) <= (1 - _WORTH_IT) * len(used):
+                packed[name], packed[name + _ROWS] = tensor[used], used
+    return packed
+
+
+def _with_zero_rows(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    for key in [key for key in arrays if key.endswith(_ROWS)]:
+        used, kept = arrays.pop(key), arrays.get(key.removesuffix(_ROWS))
+        fits = (
+            kept is not None
+            and kept.ndim == 2
+            and used.dtype == np.bool_
+            and used.ndim == 1
+            and used.sum() == len(kept)
+            and len(used) * kept.shape[1] <= _MOST_VALUES
+        )
+        if not fits or kept is None:
+            raise DigerError(f"{name}: {printable(key, 60)} does not fit its tensor")
+        full = np.zeros((len(used), kept.shape[1]), kept.dtype)
+        full[used] = kept
+        arrays[key.removesuffix(_ROWS)] = full
     return arrays
 
 

@@ -131,6 +131,9 @@ class Recommender(nn.Module, ABC):
     def know_catalogue(self, trie: Trie) -> None:
         """Told the catalogue's SIDs before training, after loading, and whenever they change."""
 
+    def forget_unreached(self, sids: Tensor) -> None:
+        """Told the SIDs (items, length) after training: memory of any other may be dropped."""
+
     @property
     def length(self) -> int:
         """Codes in a SID, the suffix included."""

@@ -75,11 +75,21 @@ class PrefixTables(nn.Module):
 
     def forward(self, prefix: Tensor) -> Tensor:
         """(..., l) codes, l >= 2, to (..., d): the table of length l."""
-        table = self.tables[prefix.shape[-1] - 2]
+        return F.embedding(self._rows(prefix), self.tables[prefix.shape[-1] - 2])
+
+    @torch.no_grad()
+    def forget_unreached(self, sids: Tensor) -> None:
+        """Zeros in every row that no prefix of SIDs (items, length) falls on."""
+        for length, table in enumerate(self.tables, start=2):
+            unreached = torch.ones(len(table), dtype=torch.bool, device=table.device)
+            unreached[self._rows(sids[:, :length])] = False
+            table[unreached] = 0
+
+    def _rows(self, prefix: Tensor) -> Tensor:
         key = prefix[..., 0]
         for position in range(1, prefix.shape[-1]):
             key = (key * 1_000_003 + prefix[..., position] + 1) % 2_147_483_647
-        return F.embedding(key % len(table), table)
+        return key % len(self.tables[prefix.shape[-1] - 2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +154,11 @@ class CausalRecommender(Recommender):
     def know_catalogue(self, trie: Trie) -> None:
         """Give the decoder the catalogue's SIDs; again whenever they change."""
         self.prior = CataloguePrior(trie, self.sizes)
+
+    def forget_unreached(self, sids: Tensor) -> None:
+        """Rows of prefix tables that the catalogue does not use: never trained, or no longer."""
+        for tables in (self.item_prefixes, self.query_prefixes):
+            tables.forget_unreached(sids)
 
     def _node(self, prefix: Tensor) -> Tensor:
         """Trie nodes (...) of prefixes (..., l)."""

@@ -275,13 +275,15 @@ def _fit(
         identity=job.identity,
         on_event=job.listener.epoch,
     )
+    if isinstance(task, JointTask) and sids is not None:
+        full = task.module.sids.cpu().numpy()
+        sids = replace(sids, codes=full[:, :-1], suffix=full[:, -1])
+    if isinstance(model, Recommender) and sids is not None:
+        model.forget_unreached(sids.full.to(device))
     if job.half:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.copy_(parameter.half().to(parameter.dtype))
-    if isinstance(task, JointTask) and sids is not None:
-        full = task.module.sids.cpu().numpy()
-        sids = replace(sids, codes=full[:, :-1], suffix=full[:, -1])
     return fitted, task.ranker(), sids
 
 
