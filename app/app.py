@@ -32,6 +32,10 @@ def main(argv: list[str] | None = None) -> None:
         print(f"warning: {what}: {why}", file=sys.stderr)
     warm = threading.Thread(target=_warm, args=(library,), daemon=True)
     warm.start()  # loads torch and the first models while Gradio is imported
+    from diger_app.startup import no_type_stubs
+
+    with no_type_stubs():
+        import gradio  # noqa: F401
     from diger_app.serve import serve
 
     serve(library, settings)
