@@ -16,7 +16,7 @@ import altair as alt
 import pandas as pd
 
 from dashboard.library import Library
-from dashboard.view import View
+from dashboard.view import View, WatchedView
 from diger.bundle.reader import Bundle
 from diger.bundle.text import printable
 from diger.errors import DigerError
@@ -179,11 +179,29 @@ class Page:
 
 
 def build(builder: Builder, lens: Lens) -> Panel:
-    """The builder's panel, remembered; a failure becomes a panel that says why it is missing."""
-    hashes = tuple(sorted(lens.runs["hash"]))
-    key = (builder.__module__, builder.__name__, lens.view, hashes)
+    """The builder's panel, remembered; a failure becomes a panel that says why it is missing.
+
+    What counts of the view are the fields that the builder reads, so a change of another costs
+    nothing. They are known only after the first run, and may become more.
+    """
+    base = (builder.__module__, builder.__name__, tuple(sorted(lens.runs["hash"])))
+    read: set[str] = lens.remember(("read", *base), set)
+    watched = WatchedView(lens.view)
+
+    def make() -> Panel:
+        panel = builder(Lens(lens.library, watched))
+        read.update(watched.read)
+        return panel
+
+    def key() -> Hashable:
+        return (*base, tuple((name, getattr(lens.view, name)) for name in sorted(read)))
+
     try:
-        return lens.remember(key, lambda: builder(lens))
+        before = key()
+        panel = lens.remember(before, make)
+        if key() != before:
+            lens.remember(key(), lambda: panel)
+        return panel
     except DigerError as error:
         return Panel(key=builder.__name__, finding="", missing=printable(str(error), 400))
     except Exception as error:

@@ -7,7 +7,7 @@ view it was copied from. A value that no longer exists is passed over, never an 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 METRICS = ("ndcg@10", "recall@10", "ndcg@5", "recall@5", "ndcg@20", "recall@20", "mrr@10")
@@ -56,6 +56,24 @@ class View:
             a=str(state.get("a") or ""),
             b=str(state.get("b") or ""),
         )
+
+
+class WatchedView(View):
+    """A view that notes, in `read`, which of its fields somebody read."""
+
+    read: set[str]
+
+    def __init__(self, view: View) -> None:
+        super().__init__(**vars(view))
+        object.__setattr__(self, "read", set())
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _FIELDS:
+            object.__getattribute__(self, "read").add(name)
+        return object.__getattribute__(self, name)
+
+
+_FIELDS = frozenset(field.name for field in fields(View))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

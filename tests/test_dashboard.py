@@ -228,6 +228,26 @@ def test_a_fault_of_ours_is_a_message_and_is_logged(library, caplog):
     assert "faulty failed" in caplog.text
 
 
+def test_a_panel_is_built_again_only_for_what_it_reads(library):
+    built = []
+
+    def panel_of(one):
+        built.append(one.view.metric)
+        words = f"{one.view.metric} {one.view.level if one.view.metric == 'recall@5' else ''}"
+        return Panel(key="p", finding=words)
+
+    def shown(**changes):
+        return build(panel_of, Lens(library, View(**changes))).finding.strip()
+
+    assert [shown(), shown(level=2), shown(seed=3, epoch=1)] == ["ndcg@10"] * 3
+    assert len(built) == 1, "the level is not read yet"
+    assert shown(metric="recall@5") == "recall@5 1" and shown(metric="recall@5", level=2)[-1] == "2"
+    assert shown(metric="recall@5") == "recall@5 1" and shown() == "ndcg@10"
+    times = len(built)
+    assert [shown(seed=1), shown(metric="recall@5", level=2)] == ["ndcg@10", "recall@5 2"]
+    assert len(built) == times
+
+
 def test_a_file_damaged_without_a_change_of_size_is_a_reason(tmp_path):
     for seed in range(2):
         write_run(tmp_path, seed=seed)
