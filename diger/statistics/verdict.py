@@ -120,7 +120,7 @@ def in_words(claims: Sequence[Claim], arm: str, baseline: str) -> str:
     """The finding over all datasets in one sentence.
 
     >>> in_words([], "differentiable", "static")
-    'No dataset has both differentiable and static runs yet'
+    'No real dataset has both differentiable and static runs yet'
     """
     real = [c for c in claims if not c.simulated]
     compared = [c for c in real if c.outcome not in ("not compared", "too few seeds")]
@@ -134,7 +134,7 @@ def in_words(claims: Sequence[Claim], arm: str, baseline: str) -> str:
             )
         if any(c.outcome not in ("not compared",) for c in claims):
             return f"No verdict: {arm} and {baseline} were compared on simulated data only"
-        return f"No dataset has both {arm} and {baseline} runs yet"
+        return f"No real dataset has both {arm} and {baseline} runs yet"
     counts = Counter(c.outcome for c in compared)
     total = len(compared)
     if len(counts) == 1:
