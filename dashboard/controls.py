@@ -54,7 +54,14 @@ def page_controls(page: Page, lens: Lens) -> View:
 
 def _dataset(lens: Lens) -> None:
     if lens.datasets:
-        st.selectbox("Dataset", lens.datasets, key="dataset", bind="query-params", width=220)
+        st.selectbox(
+            "Dataset",
+            lens.datasets,
+            index=lens.datasets.index(lens.dataset),
+            key="dataset",
+            bind="query-params",
+            width=220,
+        )
 
 
 def _challenger(lens: Lens) -> None:

@@ -98,10 +98,13 @@ class Lens:
 
     @cached_property
     def dataset(self) -> str:
-        """The dataset that single-dataset panels show."""
+        """The dataset that single-dataset panels show; by default one with something to compare."""
         if not self.datasets:
             raise DigerError("no runs: the filters leave none, or there are no bundles yet")
-        return self.view.dataset if self.view.dataset in self.datasets else self.datasets[0]
+        if self.view.dataset in self.datasets:
+            return self.view.dataset
+        compared = set(self.summary.loc[self.summary["method"] == self.view.challenger, "dataset"])
+        return next((one for one in self.datasets if one in compared), self.datasets[0])
 
     def title(self, dataset: str) -> str:
         """A dataset's title, saying so where it is simulated."""

@@ -91,7 +91,7 @@ def serving(lens: Lens) -> Panel:
     best = rows.loc[rows["p50_ms"].idxmin()]
     return Panel(
         key="cost-serving",
-        finding=f"{best['bundle']} answers fastest: {best['p50_ms']:.0f} ms for half of the "
+        finding=f"{best['bundle']} answers fastest: {best['p50_ms']:.1f} ms for half of the "
         "requests or more",
         figures=(Figure(table=rows, formats={"p50_ms": "%.1f", "p95_ms": "%.1f"}),),
         notes=("Milliseconds of one request, 50th and 95th percentile, on the hardware named.",),

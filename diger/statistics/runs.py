@@ -17,10 +17,9 @@ import pandas as pd
 from diger.bundle import documents
 from diger.bundle.documents import entry, is_number
 from diger.bundle.reader import Bundle
+from diger.bundle.settings import settings
 
 SID_METHODS = ("static", "detached", "differentiable", "ste")
-# Names and places do not make another recipe; SIDs read from a file differ from seed to seed.
-_NOT_THE_RECIPE = frozenset(("about", "name", "path", "sha256"))
 # Phases that are not part of making the model.
 _NOT_TRAINING = frozenset(("evaluation", "this sitting"))
 
@@ -174,13 +173,12 @@ def _origin(config: Mapping[str, Any]) -> str:
 
 
 def _recipe_digest(config: Mapping[str, Any]) -> str:
-    return _digest([_without_names(config.get("recipe")), config.get("backbone")])
-
-
-def _without_names(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _without_names(v) for k, v in value.items() if k not in _NOT_THE_RECIPE}
-    return [_without_names(v) for v in value] if isinstance(value, list) else value
+    recipe = config.get("recipe")
+    method = str(entry(config, "arm", "method") or "")
+    counted = settings(recipe, method) if isinstance(recipe, Mapping) else {}
+    # SIDs read from a file may differ from seed to seed.
+    counted = {k: v for k, v in counted.items() if not k.endswith(".path")}
+    return _digest([counted, config.get("backbone")])
 
 
 def _digest(value: Any) -> str:

@@ -9,20 +9,14 @@ what was trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
+from diger.bundle.settings import settings
 from diger.bundle.text import printable
 from diger.study.grid import Run
-
-# Tables of a recipe that play no part in a method.
-_IDLE = {
-    "popularity": ("content.", "tokenizer.", "training."),
-    "sasrec": ("content.", "tokenizer."),
-}
 
 
 def mismatch(bundle: Bundle, run: Run, fingerprint: str | None) -> str | None:
@@ -36,10 +30,11 @@ def mismatch(bundle: Bundle, run: Run, fingerprint: str | None) -> str | None:
     config = bundle.config
     if config.get("seed") != run.seed:
         return f"seed is {config.get('seed')} there, {run.seed} here"
-    there, here = _plain(config["recipe"]), _plain(run.recipe.model_dump(mode="json"))
-    idle = _IDLE.get(run.recipe.method, ())
+    method = run.recipe.method
+    there = settings(config["recipe"], method)
+    here = settings(run.recipe.model_dump(mode="json"), method)
     for key in sorted(there.keys() | here.keys()):
-        if not key.startswith(idle) and not _same(there, here, key):
+        if there.get(key) != here.get(key):
             return f"{key} is {_show(there, key)} there, {_show(here, key)} here"
     found = entry(config, "dataset", "fingerprint")
     if fingerprint is not None and found != fingerprint:
@@ -57,31 +52,6 @@ def mismatch(bundle: Bundle, run: Run, fingerprint: str | None) -> str | None:
 def _bundle_name(key: str) -> str:
     dataset, arm, seed = key.split("/")
     return f"{dataset}-{arm}-s{seed}"
-
-
-def _same(there: Mapping[str, Any], here: Mapping[str, Any], key: str) -> bool:
-    if key in there and key in here:
-        return bool(there[key] == here[key])
-    value = there.get(key, here.get(key))
-    return not value or value == "none"
-
-
-def _plain(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting of a recipe by its dotted key; files by name, as bundles tell them."""
-    values = {k: v for k, v in _flat(recipe) if k not in ("name", "about")}
-    for key in ("content.encoder", "tokenizer.checkpoint", "tokenizer.file.path"):
-        value = values.get(key)
-        if isinstance(value, str) and (key != "content.encoder" or value.endswith(".npy")):
-            values[key] = Path(value).name
-    return values
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            yield f"{prefix}{key}", value
 
 
 def _show(settings: Mapping[str, Any], key: str) -> str:

@@ -1,0 +1,41 @@
+"""What a recipe decides, so that two of them can be compared. Torch-free.
+
+Names and descriptions decide nothing; nor do the places of files, nor tables that a method does not
+use. A setting that is off is left out, and so equals one that the recipes of its time did not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+# Tables of a recipe that play no part in a method.
+_IDLE = {
+    "popularity": ("content.", "tokenizer.", "training."),
+    "sasrec": ("content.", "tokenizer."),
+}
+_FILES = ("content.encoder", "tokenizer.checkpoint", "tokenizer.file.path")
+
+
+def settings(recipe: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Every setting of `recipe` (a bundle's, or a dumped one) that counts, by its dotted key.
+
+    >>> settings({"name": "a", "training": {"ema": 0.0, "epochs": 3}}, "static")
+    {'training.epochs': 3}
+    """
+    idle = ("name", "about", *_IDLE.get(method, ()))
+    found = {k: v for k, v in _flat(recipe) if not k.startswith(idle) and v and v != "none"}
+    for key in _FILES:
+        value = found.get(key)
+        if isinstance(value, str) and (key != "content.encoder" or value.endswith(".npy")):
+            found[key] = Path(value).name
+    return found
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
