@@ -163,7 +163,7 @@ def agreement(lens: Lens) -> Panel:
     except DigerError:
         raise DigerError("no run here recorded agreement (only joint training does)") from None
     ends = last_values(frame, "agreement")
-    words = ", ".join(f"{arm} {value:.0%}" for arm, value in ends.items())
+    words = ", ".join(f"{arm} {value:.1%}" for arm, value in ends.items())
     return Panel(
         key="drift-agreement",
         finding=f"Training and inference codes agree at the end: {words}",

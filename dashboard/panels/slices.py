@@ -20,22 +20,28 @@ _NOTE = (
 
 def by_popularity(lens: Lens) -> Panel:
     """By how often the target occurs in training."""
-    return _slices(lens, KINDS[0], "slices-popularity", "targets seen {} times in training")
+    return _slices(
+        lens,
+        KINDS[0],
+        "slices-popularity",
+        "By target popularity",
+        "targets seen {} times in training",
+    )
 
 
 def by_length(lens: Lens) -> Panel:
     """By how long the history is."""
-    return _slices(lens, KINDS[1], "slices-length", "histories of {} items")
+    return _slices(lens, KINDS[1], "slices-length", "By length of history", "histories of {} items")
 
 
 def cold(lens: Lens) -> Panel:
     """By whether the target was ever seen in training."""
-    return _slices(lens, KINDS[2], "slices-cold", "targets that are {}")
+    return _slices(lens, KINDS[2], "slices-cold", "By cold targets", "targets that are {}")
 
 
 def by_first_code(lens: Lens) -> Panel:
     """By the target's first static code."""
-    return _slices(lens, KINDS[3], "slices-code", "targets under the code {}")
+    return _slices(lens, KINDS[3], "slices-code", "By first code", "targets under the code {}")
 
 
 def users(lens: Lens) -> Panel:
@@ -123,7 +129,7 @@ def reach(lens: Lens) -> Panel:
     )
 
 
-def _slices(lens: Lens, kind: str, key: str, words: str) -> Panel:
+def _slices(lens: Lens, kind: str, key: str, by: str, words: str) -> Panel:
     paired, baseline, arm = lined_up(lens, lens.dataset)
     a = lens.library.of_group(baseline["group"])
     hashes = hashes_of(lens, baseline, arm)
@@ -137,7 +143,7 @@ def _slices(lens: Lens, kind: str, key: str, words: str) -> Panel:
         raise DigerError("these runs have no semantic IDs" if kind == KINDS[3] else "no users")
     return Panel(
         key=key,
-        finding=_slice_words(frame, str(arm["arm"]), words, metric),
+        finding=_slice_words(frame, str(arm["arm"]), by, words, metric),
         figures=(
             Figure(chart=charts.slice_forest(frame, metric, str(arm["method"])), table=frame),
         ),
@@ -159,19 +165,20 @@ def _slices(lens: Lens, kind: str, key: str, words: str) -> Panel:
     )
 
 
-def _slice_words(frame: pd.DataFrame, arm: str, words: str, metric: str) -> str:
+def _slice_words(frame: pd.DataFrame, arm: str, by: str, words: str, metric: str) -> str:
     judged = frame[~frame["verdict"].str.startswith("under")]
     if judged.empty:
-        return f"No slice has {MIN_USERS} users: no verdict by slice"
+        return f"{by}: no slice has {MIN_USERS} users, so no verdict"
     if (judged["verdict"] == "one seed").all():
-        return f"One seed: differences in {metric} by slice, without a verdict"
+        return f"{by}: one seed, so differences in {metric} without a verdict"
     parts = []
     for verdict in ("better", "worse"):
         labels = list(judged.loc[judged["verdict"] == verdict, "label"])
         if labels:
             parts.append(f"{verdict} for {words.format(_and(labels))}")
     if not parts:
-        return f"No clear difference in {metric} in any of {len(judged)} slices with enough users"
+        where = f"in any of {len(judged)} slices" if len(judged) > 1 else "in the one slice"
+        return f"{by}: no clear difference in {metric} {where} with enough users"
     rest = len(judged) - judged["verdict"].isin(["better", "worse"]).sum()
     tail = f"; no clear difference in the other {rest}" if rest else ""
     return f"{sentence(arm)}: {', '.join(parts)}{tail} ({metric})"

@@ -34,7 +34,7 @@ def curve(
         value: the column.
         title: what is on the y axis, with its unit.
         selected: `arm, seed, epoch`, the epoch that was kept of each run.
-        number: d3 format of the values.
+        number: d3 format of the values; a percentage gets the decimals that its range asks for.
         zero: whether the y axis starts at 0.
         height: in pixels.
         room: share of the width kept for the names at the right; more where the chart is narrow.
@@ -55,11 +55,14 @@ def curve(
     margin = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
     domain = (min(0.0, low) if zero else low - margin, high + margin)
     y_scale = alt.Scale(domain=list(domain), nice=False)
+    fine = ".4~g"
+    if number.endswith("%"):
+        number, fine = _percent(domain[1] - domain[0])
     colour = alt.Color("arm:N", scale=scales["color"], legend=None)
     dash = alt.StrokeDash("arm:N", scale=scales["dash"], legend=None)
     y = alt.Y(f"{_field(value)}:Q", title=title, scale=y_scale, axis=alt.Axis(format=number))
     tooltip = tips(arm="", seed="d", epoch="d")
-    tooltip.append(alt.Tooltip(f"{_field(value)}:Q", title=title, format=".4~g"))
+    tooltip.append(alt.Tooltip(f"{_field(value)}:Q", title=title, format=fine))
     layers: list[alt.Chart] = []
     # A single epoch makes no line, so its points must carry it.
     points = alt.OverlayMarkDef(size=12, opacity=0.45)
@@ -115,6 +118,16 @@ def _ticks(first: int, last: int, most: int = 7) -> list[int]:
     steps = (step * 10**power for power in range(7) for step in (1, 2, 5))
     step = next(step for step in steps if (last - first) / step < most)
     return [first, *(t for t in range(0, last + 1, step) if t - first >= step / 2)]
+
+
+def _percent(span: float) -> tuple[str, str]:
+    """d3 formats of an axis of percentages over `span`, and of a single value on it.
+
+    >>> _percent(0.5), _percent(0.02)
+    (('.0%', '.1%'), ('.1%', '.2%'))
+    """
+    decimals = 0 if span >= 0.08 else 1 if span >= 0.008 else 2
+    return f".{decimals}%", f".{decimals + 1}%"
 
 
 def _chosen(known: pd.DataFrame, selected: pd.DataFrame | None, value: str) -> pd.DataFrame:

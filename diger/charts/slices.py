@@ -125,13 +125,12 @@ def reach(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     scales = method_scales(arms)
     mean = frame.groupby(["arm", "method"], sort=False, as_index=False)["value"].mean()
     mean["words"] = [f"{value:.0%}" for value in mean["value"]]
+    # Words stand beyond the last circle, or they would hide each other.
+    mean["most"] = mean["arm"].map(frame.groupby("arm")["value"].max())
     y = alt.Y("arm:N", title=None, sort=[a for a, _ in arms])
-    x = alt.X(
-        "value:Q",
-        title=title,
-        scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(format=".0%", tickCount=5),
-    )
+    scale = alt.Scale(domain=[0, 1.1], nice=False)
+    axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
+    x = alt.X("value:Q", title=title, scale=scale, axis=axis)
     bars = alt.Chart(mean).encode(y=y, x=x)
     dots = alt.Chart(frame).mark_point(size=45, color=role("ink"), filled=False, strokeWidth=1.5)
     return layered(
@@ -139,6 +138,8 @@ def reach(frame: pd.DataFrame, title: str) -> alt.LayerChart:
             color=alt.Color("arm:N", scale=scales["color"], legend=None)
         ),
         dots.encode(y=y, x=x, tooltip=tips(arm="", seed="d", value=".1%")),
-        bars.mark_text(align="left", dx=10, color=role("ink")).encode(text="words:N"),
+        alt.Chart(mean)
+        .mark_text(align="left", dx=10, color=role("ink"))
+        .encode(y=y, x=alt.X("most:Q", title=title, scale=scale, axis=axis), text="words:N"),
         height=34 * max(2, len(arms)),
     )
