@@ -104,13 +104,23 @@ def _seed(lens: Lens) -> None:
         st.selectbox("Seed", seeds, key="seed", bind="query-params", width=120)
 
 
+def _first_pair(lens: Lens) -> tuple[int, int]:
+    """Places of two runs worth comparing: of one dataset and seed, static first."""
+    runs = lens.runs.reset_index(drop=True)
+    shown = runs[(runs["dataset"] == lens.dataset) & runs["method"].isin(("static", *CHALLENGERS))]
+    for _, same in shown.groupby("seed"):
+        static, other = same[same["method"] == "static"], same[same["method"] != "static"]
+        chosen = other[other["method"] == lens.view.challenger]
+        if len(static) and len(other):
+            return int(static.index[0]), int((chosen if len(chosen) else other).index[0])
+    return 0, min(1, len(runs) - 1)
+
+
 def _bundle(which: str, label: str) -> None:
     def control(lens: Lens) -> None:
         names = [printable(name, 120) for name in lens.runs["bundle"]]
-        methods = list(lens.runs["method"])
-        first = "static" if which == "a" else "differentiable"
-        index = methods.index(first) if first in methods else min(len(names) - 1, which == "b")
         if names:
+            index = _first_pair(lens)[which == "b"]
             st.selectbox(label, names, index=index, key=which, bind="query-params", width=420)
 
     _CONTROLS[which] = control
