@@ -58,6 +58,13 @@ def test_labels_say_decay_and_noise_only_where_they_are_not_the_methods_own():
     assert arm_label("ste", "none", "none") == "ste"
 
 
+def test_of_equals_the_recipe_called_like_the_method_keeps_the_plain_label(tmp_path):
+    write_run(tmp_path, method="ste", recipe="random-ste", name="a")
+    write_run(tmp_path, method="ste", recipe="ste", name="b")
+    frame = runs_frame(opened(tmp_path)).set_index("bundle")
+    assert frame.loc["b", "arm"] == "ste" and frame.loc["a", "arm"] == "ste [random-ste]"
+
+
 def test_another_recipe_is_another_arm_and_is_never_pooled(tmp_path):
     for seed in range(2):
         write_run(tmp_path, seed=seed)

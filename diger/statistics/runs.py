@@ -139,13 +139,16 @@ def _seconds(config: Mapping[str, Any]) -> dict[str, float]:
 def _arm_names(frame: pd.DataFrame) -> list[str]:
     """Plain labels where a dataset has one group of them, else with recipe and digest.
 
-    The group with the most seeds keeps the plain label; so does the first of equals.
+    The group with the most seeds keeps the plain label; of equals the one whose recipe is called
+    like the method, or else the first.
     """
     names: dict[str, str] = {}
     for (_, label), part in frame.groupby(["dataset", "arm"], sort=False):
         seeds = part.groupby("group", sort=False)["seed"].nunique()
-        order = list(seeds.sort_values(ascending=False, kind="stable").index)
-        recipes = [part.loc[part["group"] == group, "recipe"].iloc[0] for group in order]
+        one = part.drop_duplicates("group").set_index("group")
+        own = one["recipe"] == one["method"]
+        order = sorted(seeds.index, key=lambda group: (-seeds[group], not own[group]))
+        recipes = [one.loc[group, "recipe"] for group in order]
         for place, (group, recipe) in enumerate(zip(order, recipes, strict=True)):
             shown = recipe or "recipe"
             if recipes.count(recipe) > 1:
