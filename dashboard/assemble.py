@@ -19,6 +19,7 @@ MODULES = (
     "evaluation/beyond_accuracy.py",
     "evaluation/metrics.py",
     "evaluation/slices.py",
+    "memory.py",
     "tokenizer/__init__.py",
     "tokenizer/stats.py",
 )

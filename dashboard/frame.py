@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import style
 from dashboard.controls import filters, page_controls
 from dashboard.extras import show_bundles, show_empty, show_glossary
-from dashboard.library import Library, Memory
+from dashboard.library import Library
 from dashboard.pages import PAGES
 from dashboard.panel import Lens, Page, panels_of
 from dashboard.projector import show_slide
@@ -21,6 +21,7 @@ from dashboard.view import View
 from diger.bundle.find import BrokenBundle
 from diger.bundle.text import markdown
 from diger.charts.theme import ADAPTIVE
+from diger.memory import Memory
 
 ICONS = {
     "verdict": "balance",

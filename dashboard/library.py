@@ -7,43 +7,17 @@ ever shown; the same bundles in another session or another filter cost nothing a
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import pandas as pd
 
 from dashboard.sources import Found
 from diger.bundle.find import BrokenBundle
 from diger.bundle.reader import Bundle
+from diger.memory import Memory
 from diger.statistics.runs import runs_frame
 from diger.statistics.summary import repeated, summary_frame
-
-Value = TypeVar("Value")
-
-
-class Memory:
-    """The latest results by key; safe to share between sessions."""
-
-    def __init__(self, most: int = 2000) -> None:
-        self._most = most
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of `key`, made now if it is not known. What fails is not remembered."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]  # type: ignore[no-any-return]
-        value = make()
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
-        return value
 
 
 @dataclass(frozen=True, eq=False)

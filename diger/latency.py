@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,11 @@ def measure(
     name: str,
     hardware: str,
     requests: int = 100,
-    on_request: Callable[[], None] = lambda: None,
+    watch: Callable[[Sequence[list[str]]], Iterable[list[str]]] = lambda histories: histories,
 ) -> Latency:
     """Time `requests` recommendations, one after another.
+
+    `watch` passes the histories on, and may show how far it is.
 
     Raises:
         DigerError: less than one request.
@@ -62,11 +64,10 @@ def measure(
         ids, size=(requests + WARM_UP, HISTORY), p=weight / weight.sum()
     )
     times = []
-    for history in drawn.tolist():
+    for history in watch(drawn.tolist()):
         began = time.perf_counter()
         model.recommend(history, 10)
         times.append(1000 * (time.perf_counter() - began))
-        on_request()
     p50, p95 = np.percentile(times[WARM_UP:], [50, 95])
     return Latency(name, round(float(p50), 2), round(float(p95), 2), requests, hardware)
 
@@ -78,12 +79,12 @@ def merge(path: Path, measured: Iterable[Latency]) -> None:
         DigerError: the file there is no such list, or cannot be written.
     """
     new = [asdict(one) for one in measured]
-    kept: list[Any] = []
+    kept: Any = []
     if path.exists():
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            kept = None  # type: ignore[assignment]
+            kept = None
         if not isinstance(kept, list) or not all(isinstance(one, dict) for one in kept):
             raise DigerError(
                 f"{printable(path)} is no list of latencies; remove it, or give another --out"

@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from dashboard import sources  # noqa: E402
 from dashboard.glossary import TERMS  # noqa: E402
-from dashboard.library import Library, Memory  # noqa: E402
+from dashboard.library import Library  # noqa: E402
 from dashboard.pages import PAGES  # noqa: E402
 from dashboard.panel import Lens, Panel, build  # noqa: E402
 from dashboard.published import published  # noqa: E402
@@ -30,6 +30,7 @@ from dashboard.show import to_csv  # noqa: E402
 from dashboard.view import View  # noqa: E402
 from diger.bundle import BrokenBundle  # noqa: E402
 from diger.errors import DigerError  # noqa: E402
+from diger.memory import Memory  # noqa: E402
 
 APP = ROOT / "dashboard" / "app.py"
 ALL_PAGES = [*(page.key for page in PAGES), "report", "bundles", "glossary"]

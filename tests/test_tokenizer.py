@@ -346,17 +346,17 @@ def test_catalogue_scale_uses_every_code():
 def test_random_codebooks_have_the_spread_of_what_they_stand_for():
     generator = torch.Generator().manual_seed(1)
     content = torch.randn(4000, 8, generator=generator) * torch.arange(1, 9) + 5
-    make = lambda **options: ResidualKMeans(levels=2, codebook_size=64, width=8).fit(  # noqa: E731
-        content, seed=3, **options
-    )
-    first, again, fitted = make(random=True), make(random=True), make()
-    assert torch.equal(first.codebooks, again.codebooks)
-    assert not torch.equal(first.codebooks[0], make_other_seed(content).codebooks[0])
+
+    def made(seed: int, random: bool) -> ResidualKMeans:
+        empty = ResidualKMeans(levels=2, codebook_size=64, width=8)
+        return empty.fit(content, seed=seed, random=random)
+
+    def error(one: ResidualKMeans) -> float:
+        return float((one.reconstruct(one.quantize(content)[1]) - content).square().mean().detach())
+
+    first = made(3, random=True)
+    assert torch.equal(first.codebooks, made(3, random=True).codebooks)
+    assert not torch.equal(first.codebooks[0], made(4, random=True).codebooks[0])
     deviation = first.codebooks[0].std(0) / content.std(0)
     assert deviation.min() > 0.7 and deviation.max() < 1.4
-    error = lambda one: (one.reconstruct(one.quantize(content)[1]) - content).square().mean()  # noqa: E731
-    assert error(fitted) < error(first)
-
-
-def make_other_seed(content: torch.Tensor) -> ResidualKMeans:
-    return ResidualKMeans(levels=2, codebook_size=64, width=8).fit(content, seed=4, random=True)
+    assert error(made(3, random=False)) < error(first)

@@ -168,32 +168,21 @@ class Page:
         )
 
         think_in = [*self._base, thinking.side, thinking.beam]
-        # A tab that opens may already show what it should: nothing is dimmed meanwhile.
-        self.tabs_by_name["think"].select(
-            self.events.think, think_in, [thinking.out], show_progress="hidden", **model
-        )
-        gr.on(
+        self._drawn(
+            "think",
             [thinking.side.input, thinking.beam.release],
             self.events.think,
             think_in,
-            [thinking.out],
-            show_progress="minimal",
-            trigger_mode="always_last",
-            **model,
+            thinking.out,
         )
         explore_in = [*self._base[:3], exploring.what, exploring.side, exploring.look]
         explore_in += [exploring.prefix]
-        self.tabs_by_name["explore"].select(
-            self.events.explore, explore_in, [exploring.out], show_progress="hidden", **model
-        )
-        gr.on(
+        self._drawn(
+            "explore",
             [exploring.what.input, exploring.side.input],
             self.events.explore,
             explore_in,
-            [exploring.out],
-            show_progress="minimal",
-            trigger_mode="always_last",
-            **model,
+            exploring.out,
         )
         exploring.look.select(
             self.events.look,
@@ -227,6 +216,21 @@ class Page:
         )
         for name, tab in self.tabs_by_name.items():
             tab.select(None, js=f"() => window.diger.tab('{name}')", **private)
+
+    def _drawn(self, tab: str, triggers: list[Any], event: Any, given: list[Any], out: Any) -> None:
+        """`out` is what `event` makes of `given`, when the tab opens and at every trigger."""
+        model: dict[str, Any] = {"api_visibility": "private", "concurrency_id": MODEL}
+        # A tab that opens may already show what it should: nothing is dimmed meanwhile.
+        self.tabs_by_name[tab].select(event, given, [out], show_progress="hidden", **model)
+        gr.on(
+            triggers,
+            event,
+            given,
+            [out],
+            show_progress="minimal",
+            trigger_mode="always_last",
+            **model,
+        )
 
     def _all_outputs(self) -> dict[Any, None]:
         """Every component that a restored view sets, in one fixed order."""

@@ -7,22 +7,19 @@ on, so going back and forth between views, or sixteen people on one example, cos
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
-from typing import TypeVar
 
 import numpy as np
 
 from diger.errors import DigerError
 from diger.explain.prefixes import shared_depth
 from diger.explain.tree import Level, beam_tree
+from diger.memory import Memory
 from diger.tokenizer.suffix import parse_sid
 from diger_app.shelf import Loaded, Shelf
 from diger_app.view import MAX_HISTORY, View
 
-_T = TypeVar("_T")
 _TOO_LONG = f"the history has {{}} items and the app reads {MAX_HISTORY}; give the latest"
 
 
@@ -73,29 +70,7 @@ class Side:
     read: int
 
 
-class Cache:
-    """The latest results by key; small, and safe between threads."""
-
-    def __init__(self, size: int = 512) -> None:
-        self._size = size
-        self._held: OrderedDict[Hashable, object] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """The value of `key`, made where it is not held."""
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]  # type: ignore[return-value]
-        value = make()
-        with self._lock:
-            self._held[key] = value
-            while len(self._held) > self._size:
-                self._held.popitem(last=False)
-        return value
-
-
-_cache = Cache()
+_cache = Memory(most=512)
 
 
 def history_rows(shelf: Shelf, ids: Sequence[str]) -> list[int]:

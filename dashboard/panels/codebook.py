@@ -141,20 +141,17 @@ def collisions(lens: Lens) -> Panel:
 
 def epochs_recorded(lens: Lens) -> list[int]:
     """Epochs that the heat map can show, over all runs of the dataset."""
-    found: set[int] = set()
-    for _, _, bundle in _one_seed(lens):
-        if bundle.codes is not None:
-            found |= set(bundle.codes["epoch"].unique().tolist())
-    return sorted(int(e) for e in found)
+    return _recorded(lens, "epoch")
 
 
 def levels_recorded(lens: Lens) -> list[int]:
     """Levels that the heat map can show."""
-    found: set[int] = set()
-    for _, _, bundle in _one_seed(lens):
-        if bundle.codes is not None:
-            found |= set(bundle.codes["level"].unique().tolist())
-    return sorted(int(e) for e in found)
+    return _recorded(lens, "level")
+
+
+def _recorded(lens: Lens, column: str) -> list[int]:
+    tables = [bundle.codes for _, _, bundle in _one_seed(lens)]
+    return sorted({int(v) for codes in tables if codes is not None for v in codes[column].unique()})
 
 
 def _one_seed(lens: Lens) -> Iterator[tuple[str, str, Bundle]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def latency(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Time single recommendations; on an otherwise idle machine, or the figures mean nothing."""
-    from diger.latency import WARM_UP, measure, merge
+    from diger.latency import measure, merge
     from diger.model import load_model
     from diger.training.environment import hardware, pick_device
 
@@ -35,16 +36,9 @@ def latency(
     measured = []
     for bundle in bundles:
         model = load_model(bundle, where)
-        steps = iter(
-            track(
-                range(max(requests, 0) + WARM_UP),
-                description=model.bundle.name,
-                console=Console(stderr=True),
-                transient=True,
-            )
-        )
-        one = measure(model, model.bundle.name, words, requests, lambda s=steps: next(s, None))  # type: ignore[misc]
-        next(steps, None)
+        name = model.bundle.name
+        watch = partial(track, description=name, console=Console(stderr=True), transient=True)
+        one = measure(model, name, words, requests, watch)
         print(f"{one.bundle}: p50 {one.p50_ms:.1f} ms, p95 {one.p95_ms:.1f} ms, {one.hardware}")
         measured.append(one)
     if out is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diger.charts.palette import method_colour, method_mark
-from diger_app.render.text import chips, empty, esc, item_button, method, notice, percent
+from diger.charts.palette import method_colour
+from diger_app.render.text import beside, chips, empty, esc, item_button, method, notice, percent
 from diger_app.service import Recommended, Side
 from diger_app.shelf import Loaded, Shelf
 from diger_app.view import View
@@ -134,12 +134,7 @@ def _line(
 
 
 def _twin(name: str, place: int) -> str:
-    said = f"also number {place} in {name}"
-    return (
-        f'<span class="flag flag-both" title="{said}" style="--method:{method_colour(name)}">'
-        f'<span aria-hidden="true"><span class="mark">{method_mark(name)}</span> {place}</span>'
-        f'<span class="sr">{said}</span></span>'
-    )
+    return beside(name, place, f"also number {place} in {name}")
 
 
 def _why(shelf: Shelf, view: View, one: Recommended) -> str:

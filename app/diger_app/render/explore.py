@@ -6,11 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diger.charts.palette import method_colour, method_mark
+from diger.charts.palette import method_colour
 from diger.explain.moved import Move, moved_share, moves
 from diger.explain.prefixes import Neighbours, children, neighbours, rows_under
 from diger.explain.treemap import squarify
-from diger_app.render.text import chips, empty, esc, hue, item_button, method, notice, percent
+from diger_app.render.text import (
+    beside,
+    chips,
+    empty,
+    esc,
+    hue,
+    item_button,
+    method,
+    notice,
+    percent,
+)
 from diger_app.service import words_for
 from diger_app.shelf import Loaded, Shelf
 
@@ -152,13 +162,7 @@ def _content_column(
 
 
 def _sharing(name: str, depth: int) -> str:
-    codes = f"{depth} code{'s' if depth > 1 else ''}"
-    return (
-        f'<span class="flag flag-both" title="shares {codes} in {name}" '
-        f'style="--method:{method_colour(name)}"><span aria-hidden="true"><span class="mark">'
-        f"{method_mark(name)}</span> {depth}</span>"
-        f'<span class="sr">shares {codes} in {name}</span></span>'
-    )
+    return beside(name, depth, f"shares {depth} code{'s' if depth > 1 else ''} in {name}")
 
 
 def browse(shelf: Shelf, loaded: Loaded, prefix: Sequence[int]) -> str:

@@ -57,6 +57,15 @@ def method(name: str) -> str:
     )
 
 
+def beside(name: str, number: int, said: str) -> str:
+    """A flag with a method's mark and a number; `said` says in words what it means."""
+    return (
+        f'<span class="flag flag-both" title="{said}" style="--method:{method_colour(name)}">'
+        f'<span aria-hidden="true"><span class="mark">{method_mark(name)}</span> {number}</span>'
+        f'<span class="sr">{said}</span></span>'
+    )
+
+
 def percent(probability: float) -> str:
     r"""A probability with two or three significant digits; tiny ones are not called zero.
 
