@@ -280,6 +280,7 @@ def test_ctrl_c_and_the_same_command_again(tmp_path):
     assert process.returncode == 130, said
     assert said.splitlines()[-1] == "stopped; all is kept, run the same command to go on"
     assert "Traceback" not in said
+    assert "1/1 ring/differentiable/0: epoch   1/40  loss" in said  # a log
     assert states(study)[run.key] == "unfinished"
     epoch = json.loads(_progress(state))["epoch"]
     seen: list[int] = []

@@ -175,6 +175,8 @@ class _Lines:
         if event["event"] == "epoch":
             completed = event["epoch"] - 1 + event["done"] / event["total"]
             total, note = event["epochs"], f"epoch {event['epoch']}/{event['epochs']}"
+            if event["line"] and not self.console.is_terminal:  # a log has no bar to look at
+                self.say(f"{self.place}: {event['line']}")
         else:
             completed, total, note = event["done"], event["total"], f"ranking {event['split']}"
         self.progress.update(

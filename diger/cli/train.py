@@ -118,17 +118,9 @@ class _Watch:
         )
         if event.row is None:
             return
-        row = event.row
-        line = f"epoch {event.epoch:>3}/{event.epochs}  loss {row['loss']:.4f}"
-        if "validation_ndcg@10" in row:
-            star = " *" if event.best_epoch == event.epoch else ""
-            line += (
-                f"  validation recall@10 {row['validation_recall@10']:.4f}"
-                f"  ndcg@10 {row['validation_ndcg@10']:.4f}{star}"
-            )
         spent = (time.monotonic() - self.began) / max(done - self.first, 1e-9)
         left = spent * (event.epochs - event.epoch)
-        self.say(f"{line}  {row['seconds']:.1f} s  at most {_minutes(left)} left")
+        self.say(f"{event.line}  at most {_minutes(left)} left")
 
     def ranked(self, split: str, done: int, total: int) -> None:
         """Users of a split are ranked."""

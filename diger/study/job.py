@@ -15,8 +15,8 @@ from typing import Any
 from diger.config import Recipe, validate
 
 # What a run tells while it goes: {"event": "say", "text"}, {"event": "epoch", "epoch", "epochs",
-# "done", "total"} or {"event": "ranked", "split", "done", "total"}. Its last line is one of
-# {"event": "done"}, or "failed", "busy" or "stopped", each with its "text".
+# "done", "total", "line"} (no line until the epoch's end), {"event": "ranked", "split", "done",
+# "total"}. Its last line is {"event": "done"}, or "failed", "busy" or "stopped", with its "text".
 Event = dict[str, Any]
 Tell = Callable[[Event], None]
 

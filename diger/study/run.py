@@ -91,134 +91,143 @@ def run_study(
         DigerError: something is where a bundle of `chosen` would go (nothing is run then).
         Stopped: Ctrl-C; the same call goes on.
     """
-    watcher = watcher or Watcher()
-    cells = {cell.run.key: cell for cell in survey(runs)}
-    _refuse([cells[run.key] for run in chosen], options)
-    _tidy(cells, watcher)
-    left = [run for run in chosen if options.again or cells[run.key].state != "done"]
-    outcome = Outcome()
-    total = len(left)
+    at_work = _Work({cell.run.key: cell for cell in survey(runs)}, options, watcher, execute)
+    at_work.refuse(chosen)
+    at_work.tidy()
+    left = [run for run in chosen if options.again or at_work.cells[run.key].state != "done"]
     for number, run in enumerate(left, 1):
-        watcher.began(run, number, total, estimate(left[number - 1 :], list(cells.values())))
-        _make(run, cells, options, watcher, execute, outcome)
+        at_work.watcher.began(run, number, len(left), at_work.time_for(left[number - 1 :]))
+        at_work.make(run)
     # What another process was at may be done by now, and what needs it can be made.
+    outcome = at_work.outcome
     for key in list(outcome.elsewhere):
         outcome.elsewhere.remove(key)
-        _make(cells[key].run, cells, options, watcher, execute, outcome)
+        at_work.make(at_work.cells[key].run)
     return outcome
 
 
-def _make(
-    run: Run,
-    cells: dict[str, Cell],
-    options: Options,
-    watcher: Watcher,
-    execute: Execute,
-    outcome: Outcome,
-) -> None:
-    """Make one run and note what became of it."""
-    try:
-        cell = _attempt(run, cells, options, watcher, execute, outcome)
-    except Busy as busy:
-        outcome.elsewhere.append(run.key)
-        watcher.ended(run, None, str(busy))
-    except Stopped:
-        raise
-    except DigerError as error:
-        outcome.failed[run.key] = str(error)
-        watcher.ended(run, None, str(error))
-    else:
-        cells[run.key] = cell
-        outcome.made.append(run.key)
-        watcher.ended(run, cell, "")
-        _tidy(cells, watcher)
+class _Work:
+    """A study being worked through: where each run stands, and what became of those made.
 
-
-def _attempt(
-    run: Run,
-    cells: dict[str, Cell],
-    options: Options,
-    watcher: Watcher,
-    execute: Execute,
-    outcome: Outcome,
-) -> Cell:
-    """The cell of a run, made now or by another process in the meantime."""
-    cell = cells[run.key]
-    if cell.state == "no data":
-        raise DigerError(cell.reason)
-    if not options.again:
-        cell = look(run, None)
-        if cell.state == "done":
-            return cell
-    job = Job(
-        recipe=run.recipe,
-        data=run.data,
-        out=run.out,
-        seed=run.seed,
-        device=options.device,
-        threads=options.threads,
-        half=run.half,
-        force=options.again,
-        restart=options.restart,
-        sids_from=_source(run.sids_from, cells, outcome),
-        start_from=_source(run.start_from, cells, outcome),
-    )
-    try:
-        execute(job, lambda event: watcher.event(run, event))
-    except (Busy, Stopped):
-        raise
-    except DigerError:
-        # Another process may have finished it between our look and our start.
-        if options.again or look(run, None).state != "done":
-            raise
-    done = look(run, None)
-    if done.state != "done":
-        raise DigerError(done.reason or f"no bundle at {run.out}")
-    return done
-
-
-def _source(key: str | None, cells: dict[str, Cell], outcome: Outcome) -> Path | None:
-    """The bundle of the run that another one needs.
-
-    Raises:
-        DigerError: it is not there, or without weights.
+    Attributes:
+        cells: by key; kept up to date.
+        options: how runs are made.
+        watcher: who is told.
+        outcome: so far.
     """
-    if key is None:
-        return None
-    run = cells[key].run
-    cell = cells[key] = look(run, None)
-    if cell.bundle is None:
-        if key in outcome.elsewhere:
-            raise Busy(f"it needs {run.out.name}, which another process is making")
-        became = "failed" if key in outcome.failed else "is not there yet"
-        raise DigerError(f"it needs {run.out.name}, which {became}")
-    if cell.bundle.kind != "complete":
-        raise DigerError(
-            f"it needs the weights of {run.out.name}, which holds results only; make that one "
-            f"again with --only {key}, then this"
+
+    def __init__(
+        self, cells: dict[str, Cell], options: Options, watcher: Watcher | None, execute: Execute
+    ) -> None:
+        self.cells = cells
+        self.options = options
+        self.watcher = watcher or Watcher()
+        self.outcome = Outcome()
+        self._execute = execute
+
+    def time_for(self, runs: Sequence[Run]) -> Estimate:
+        """How long `runs` will take, going by those that are done."""
+        return estimate(runs, list(self.cells.values()))
+
+    def make(self, run: Run) -> None:
+        """Make one run and note what became of it."""
+        try:
+            cell = self._attempt(run)
+        except Busy as busy:
+            self.outcome.elsewhere.append(run.key)
+            self.watcher.ended(run, None, str(busy))
+        except Stopped:
+            raise
+        except DigerError as error:
+            self.outcome.failed[run.key] = str(error)
+            self.watcher.ended(run, None, str(error))
+        else:
+            self.cells[run.key] = cell
+            self.outcome.made.append(run.key)
+            self.watcher.ended(run, cell, "")
+            self.tidy()
+
+    def _attempt(self, run: Run) -> Cell:
+        """The cell of a run, made now or by another process in the meantime."""
+        again = self.options.again
+        cell = self.cells[run.key]
+        if cell.state == "no data":
+            raise DigerError(cell.reason)
+        if not again:
+            cell = look(run, None)
+            if cell.state == "done":
+                return cell
+        job = Job(
+            recipe=run.recipe,
+            data=run.data,
+            out=run.out,
+            seed=run.seed,
+            device=self.options.device,
+            threads=self.options.threads,
+            half=run.half,
+            force=again,
+            restart=self.options.restart,
+            sids_from=self._source(run.sids_from),
+            start_from=self._source(run.start_from),
         )
-    return run.out
+        try:
+            self._execute(job, lambda event: self.watcher.event(run, event))
+        except (Busy, Stopped):
+            raise
+        except DigerError:
+            # Another process may have finished it between our look and our start.
+            if again or look(run, None).state != "done":
+                raise
+        done = look(run, None)
+        if done.state != "done":
+            raise DigerError(done.reason or f"no bundle at {run.out}")
+        return done
 
+    def _source(self, key: str | None) -> Path | None:
+        """The bundle of the run that another one needs.
 
-def _refuse(cells: Sequence[Cell], options: Options) -> None:
-    """Nothing is run beside bundles that were made otherwise: that would be no experiment."""
-    wrong = [cell for cell in cells if cell.state == "in the way"]
-    if options.again:
-        wrong = [cell for cell in wrong if not (cell.run.out / "manifest.json").exists()]
-    if wrong:
-        others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise DigerError(
-            f"{wrong[0].reason}{others}; move it away, make it again with --only "
-            f"{wrong[0].run.key}, or let the study say what was run"
-        )
+        Raises:
+            DigerError: it is not there, or without weights.
+        """
+        if key is None:
+            return None
+        run = self.cells[key].run
+        cell = self.cells[key] = look(run, None)
+        if cell.bundle is None:
+            if key in self.outcome.elsewhere:
+                raise Busy(f"it needs {run.out.name}, which another process is making")
+            became = "failed" if key in self.outcome.failed else "is not there yet"
+            raise DigerError(f"it needs {run.out.name}, which {became}")
+        if cell.bundle.kind != "complete":
+            raise DigerError(
+                f"it needs the weights of {run.out.name}, which holds results only; make that one "
+                f"again with --only {key}, then this"
+            )
+        return run.out
 
+    def refuse(self, chosen: Sequence[Run]) -> None:
+        """Nothing is run beside bundles that were made otherwise: that would be no experiment.
 
-def _tidy(cells: dict[str, Cell], watcher: Watcher) -> None:
-    """Drop the weights that are not kept and that no run of the study still needs."""
-    for key, cell in cells.items():
-        spare = cell.bundle is not None and cell.bundle.kind == "complete" and not cell.run.complete
-        if spare and dependents_done(cell.run, cells):
-            try:
-                cells[key] = replace(cell, bundle=strip_weights(cell.run.out))
-            except DigerError as error:
-                watcher.say(f"weights kept: {error}")
+        Raises:
+            DigerError: something is where a bundle of `chosen` would go.
+        """
+        wrong = [c for c in (self.cells[run.key] for run in chosen) if c.state == "in the way"]
+        if self.options.again:
+            wrong = [cell for cell in wrong if not (cell.run.out / "manifest.json").exists()]
+        if wrong:
+            others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise DigerError(
+                f"{wrong[0].reason}{others}; move it away, make it again with --only "
+                f"{wrong[0].run.key}, or let the study say what was run"
+            )
+
+    def tidy(self) -> None:
+        """Drop the weights that are not kept and that no run of the study still needs."""
+        for key, cell in self.cells.items():
+            bundle = cell.bundle
+            spare = bundle is not None and bundle.kind == "complete" and not cell.run.complete
+            if spare and dependents_done(cell.run, self.cells):
+                try:
+                    self.cells[key] = replace(cell, bundle=strip_weights(cell.run.out))
+                except DigerError as error:
+                    self.watcher.say(f"weights kept: {error}")

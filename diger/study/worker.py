@@ -53,7 +53,7 @@ def work(job: Job, tell: Tell) -> None:
 
     def epoch(event: EpochEvent) -> None:
         if event.done % SAY_EVERY_BATCHES == 0 or event.row is not None:
-            fields = ("epoch", "epochs", "done", "total")
+            fields = ("epoch", "epochs", "done", "total", "line")
             tell({"event": "epoch"} | {name: getattr(event, name) for name in fields})
 
     if job.threads:

@@ -81,6 +81,20 @@ class EpochEvent:
     best_epoch: int = 0
     resumed: bool = False
 
+    @property
+    def line(self) -> str:
+        """A finished epoch in words, with a star where it is the best so far; else nothing."""
+        if self.row is None:
+            return ""
+        line = f"epoch {self.epoch:>3}/{self.epochs}  loss {self.row['loss']:.4f}"
+        if "validation_ndcg@10" in self.row:
+            line += (
+                f"  validation recall@10 {self.row['validation_recall@10']:.4f}"
+                f"  ndcg@10 {self.row['validation_ndcg@10']:.4f}"
+                f"{' *' if self.best_epoch == self.epoch else ''}"
+            )
+        return f"{line}  {self.row['seconds']:.1f} s"
+
 
 def learning_rate_at(update: int, total: int, warmup: float) -> float:
     """Share of the peak at an update (from 0): linear warm-up, then cosine to `FINAL_RATE`."""
