@@ -666,3 +666,20 @@ def test_the_space_files_name_what_the_app_runs_on():
     assert f"gradio=={wanted}" in requirements
     lines = [line.split("#")[0].strip() for line in requirements.splitlines()]
     assert not any(line.startswith("-") for line in lines), "no index of its own"
+
+
+def test_gradio_is_imported_without_type_stubs_and_nothing_stays_changed():
+    import inspect
+
+    import gradio
+    from diger_app.startup import no_type_stubs
+
+    before = inspect.getfile
+    with no_type_stubs():
+        with pytest.raises(OSError, match="no type stubs"):
+            inspect.getfile(gradio.Button)
+        assert inspect.getfile(Path) == before(Path)
+    assert inspect.getfile is before
+    with pytest.raises(ZeroDivisionError), no_type_stubs():
+        _ = 1 / 0
+    assert inspect.getfile is before
