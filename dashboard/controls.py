@@ -10,7 +10,7 @@ from dashboard.panels.codebook import epochs_recorded, levels_recorded
 from dashboard.view import CHALLENGERS, METRICS, View
 from diger.bundle.text import printable
 
-FILTERS = ("data", "arms", "metric", "projector")
+FILTERS = ("data", "arms", "variants", "metric", "projector")
 
 
 def filters(library: Library, arrived: bool = False) -> None:
@@ -31,8 +31,21 @@ def filters(library: Library, arrived: bool = False) -> None:
         "Datasets", datasets, key="data", bind="query-params", placeholder="all", help="None: all."
     )
     st.multiselect(
-        "Arms", arms, key="arms", bind="query-params", placeholder="all", help="None: all."
+        "Arms",
+        arms,
+        key="arms",
+        bind="query-params",
+        placeholder="all" if not library.variants else "one a method",
+        help="None: one a method, or all with Variants.",
     )
+    if library.variants:
+        st.toggle(
+            "Variants",
+            key="variants",
+            bind="query-params",
+            help="Also what is beside each method's main arm, the one with the most seeds: other "
+            "decays, gradients, starts and recipes.",
+        )
     st.selectbox("Metric", METRICS, key="metric", bind="query-params", help="On the test split.")
     st.toggle(
         "Projector",
@@ -118,7 +131,7 @@ def _first_pair(lens: Lens) -> tuple[int, int]:
 
 def _bundle(which: str, label: str) -> None:
     def control(lens: Lens) -> None:
-        names = [printable(name, 120) for name in lens.runs["bundle"]]
+        names = [printable(name, 120) for name in lens.with_variants["bundle"]]
         if names:
             index = _first_pair(lens)[which == "b"]
             st.selectbox(label, names, index=index, key=which, bind="query-params", width=420)

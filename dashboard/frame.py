@@ -117,7 +117,7 @@ def _visible_filters(lens: Lens) -> None:
     words = [
         f"{len(runs)} of {len(library.runs)} runs",
         "datasets: " + (", ".join(map(markdown, lens.view.data)) or "all"),
-        "arms: " + (", ".join(map(markdown, lens.view.arms)) or "all"),
+        "arms: " + (", ".join(map(markdown, lens.view.arms)) or _default_arms(lens)),
         f"metric: {markdown(lens.view.metric)} on the test split",
     ]
     several = runs.groupby("dataset")["fingerprint"].nunique()
@@ -127,6 +127,17 @@ def _visible_filters(lens: Lens) -> None:
         left = len(library.broken)
         words.append(f"{left} bundle{'' if left == 1 else 's'} left out (page Bundles says why)")
     st.caption(" · ".join(words))
+
+
+def _default_arms(lens: Lens) -> str:
+    summary = lens.library.summary
+    hidden = summary[summary["group"].isin(lens.library.variants)]
+    if lens.view.data:
+        hidden = hidden[hidden["dataset"].isin(lens.view.data)]
+    if lens.view.variants or hidden.empty:
+        return "all"
+    count = len(hidden)
+    return f"one a method ({count} {'variant' if count == 1 else 'variants'} not shown)"
 
 
 def _asked(name: str) -> bool:

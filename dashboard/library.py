@@ -18,6 +18,7 @@ from diger.bundle.reader import Bundle
 from diger.memory import Memory
 from diger.statistics.runs import runs_frame
 from diger.statistics.summary import repeated, summary_frame
+from diger.statistics.verdict import choose_group
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class Library:
             listed here too.
         runs: `diger.statistics.runs.runs_frame` of the bundles that count.
         summary: `diger.statistics.summary.summary_frame` of the same.
+        variants: groups beside the one that stands for their method on their data
+            (`diger.statistics.verdict.choose_group`): other decays, gradients, starts, recipes.
         memory: shared results.
     """
 
@@ -37,6 +40,7 @@ class Library:
     broken: tuple[BrokenBundle, ...]
     runs: pd.DataFrame
     summary: pd.DataFrame
+    variants: frozenset[str] = frozenset()
     memory: Memory = field(default_factory=Memory)
 
     @classmethod
@@ -60,11 +64,13 @@ class Library:
                 )
                 broken.append(BrokenBundle(whole[row.Index].path, reason))
             runs = runs[~again].reset_index(drop=True)
+        summary = summary_frame(runs)
         return cls(
             bundles={bundle.hash: bundle for bundle in whole},
             broken=tuple(broken),
             runs=runs,
-            summary=summary_frame(runs),
+            summary=summary,
+            variants=_variants(summary),
             memory=memory or Memory(),
         )
 
@@ -77,3 +83,14 @@ class Library:
         """The first bundle of a name."""
         rows = self.runs[self.runs["bundle"] == name]
         return self.bundles[rows["hash"].iloc[0]] if len(rows) else None
+
+
+def _variants(summary: pd.DataFrame) -> frozenset[str]:
+    standing = set()
+    for (dataset, *_, method), rows in summary.groupby(
+        ["dataset", "fingerprint", "split", "method"]
+    ):
+        row = choose_group(rows, dataset, method)
+        assert row is not None  # its method is there
+        standing.add(row["group"])
+    return frozenset(summary["group"]) - standing

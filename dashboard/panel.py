@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -84,6 +84,12 @@ class Lens:
         return self._kept(self.library.runs)
 
     @cached_property
+    def with_variants(self) -> pd.DataFrame:
+        """The same with the variants, whether or not they are shown: those shown first."""
+        rest = Lens(self.library, replace(self.view, variants=True)).runs
+        return pd.concat([self.runs, rest[~rest["hash"].isin(self.runs["hash"])]])
+
+    @cached_property
     def summary(self) -> pd.DataFrame:
         """Arms that the filters leave, one row a dataset and arm."""
         return self._kept(self.library.summary)
@@ -150,6 +156,8 @@ class Lens:
             frame = frame[frame["dataset"].isin(self.view.data)]
         if self.view.arms:
             frame = frame[frame["arm"].isin(self.view.arms)]
+        elif not self.view.variants:
+            frame = frame[~frame["group"].isin(self.library.variants)]
         return frame
 
 

@@ -20,7 +20,8 @@ class View:
 
     Attributes:
         data: datasets shown; none means all.
-        arms: arms shown; none means all.
+        arms: arms shown; none means one a method, or all with `variants`.
+        variants: also what is beside each method's main arm.
         metric: on the test split.
         challenger: the method compared with static.
         dataset: the one that single-dataset pages show.
@@ -30,6 +31,7 @@ class View:
 
     data: tuple[str, ...] = ()
     arms: tuple[str, ...] = ()
+    variants: bool = False
     metric: str = METRICS[0]
     challenger: str = CHALLENGERS[0]
     dataset: str = ""
@@ -47,6 +49,7 @@ class View:
             plain,
             data=_texts(state.get("data")),
             arms=_texts(state.get("arms")),
+            variants=str(state.get("variants") or "").lower() == "true",
             metric=_one_of(state.get("metric"), METRICS),
             challenger=_one_of(state.get("challenger"), CHALLENGERS),
             dataset=str(state.get("dataset") or ""),

@@ -23,6 +23,7 @@ from dashboard.glossary import TERMS  # noqa: E402
 from dashboard.library import Library  # noqa: E402
 from dashboard.pages import PAGES  # noqa: E402
 from dashboard.panel import Lens, Panel, build  # noqa: E402
+from dashboard.panels.curves import in_words  # noqa: E402
 from dashboard.published import published  # noqa: E402
 from dashboard.report import report  # noqa: E402
 from dashboard.serving import latencies  # noqa: E402
@@ -161,6 +162,33 @@ def test_filters_hold_everywhere(library):
     assert "no differentiable runs on Alpha" in found["main_metric"].missing
     table = found["table"].figures[0].table
     assert set(table["arm"]) == {"static", "sasrec"}
+
+
+def test_variants_are_shown_when_asked_for(monkeypatch, tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, seed=seed)
+        write_run(tmp_path, method="differentiable", decay="frqud", seed=seed)
+    for decay in ("sdud", "cosine", "tau-anneal"):
+        write_run(tmp_path, method="differentiable", decay=decay)
+    write_run(tmp_path, recipe="other", name="other")
+    library = Library.of(sources.opened([tmp_path]))
+    assert set(lens(library).summary["arm"]) == {"static", "differentiable (frqud)"}
+    assert len(lens(library).with_variants) == len(lens(library, variants=True).runs) == 8
+    chosen = lens(library, arms=("differentiable (sdud)",))
+    assert list(chosen.summary["arm"]) == ["differentiable (sdud)"]
+
+    app = open_page(monkeypatch, tmp_path, "drift")
+    assert "4 of 8 runs" in words(app) and "4 variants not shown" in words(app)
+    app.toggle(key="variants").set_value(True).run()
+    assert not app.exception
+    assert "8 of 8 runs" in words(app) and "arms: all" in words(app).replace("\\", "")
+
+
+def test_headings_name_every_arm_of_a_few_and_the_ends_of_many():
+    few = pd.Series({"static": 0.0, "ste": 0.25})
+    assert in_words(few, "{:.0%}".format) == "static 0%, ste 25%"
+    many = pd.Series({f"arm {i}": i / 10 for i in range(9)})
+    assert in_words(many, "{:.0%}".format) == "from 0% (arm 0) to 80% (arm 8), of 9 arms"
 
 
 def test_one_seed_says_so_and_has_no_interval(tmp_path):
@@ -302,6 +330,7 @@ def test_the_view_comes_from_the_url_and_passes_over_nonsense():
     assert (view.data, view.metric, view.epoch, view.seed) == (("a", "b"), "recall@10", 3, None)
     assert View.of({"metric": "wealth@1", "challenger": "?", "level": None}) == View()
     assert View.of({"arms": "static"}).arms == ("static",)
+    assert View.of({"variants": "True"}).variants and not View.of({"variants": "maybe"}).variants
 
 
 def test_filters_are_in_the_url(monkeypatch, study):

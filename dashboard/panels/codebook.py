@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
 
 from dashboard.panel import Figure, Lens, Page, Panel
-from dashboard.panels.curves import BANDS, curve_figure, hashes, history, last_values, levels
+from dashboard.panels.curves import (
+    BANDS,
+    curve_figure,
+    hashes,
+    history,
+    in_words,
+    last_values,
+    levels,
+)
 from diger.bundle import schema
 from diger.bundle.reader import Bundle
 from diger.charts.codebook import heat_map, usage_grid
@@ -43,10 +52,10 @@ def dead(lens: Lens) -> Panel:
     ends = frame.dropna(subset=["dead"]).sort_values("epoch")
     ends = ends.groupby(["arm", "seed", "level"], sort=False)["dead"].last()
     total = ends.groupby(["arm", "seed"]).sum().groupby("arm").mean()
-    words = [f"{arm} {value:.0f}" for arm, value in total.items()]
+    words = in_words(total, "{:.0f}".format)
     return Panel(
         key="codebook-dead",
-        finding=f"Dead codes at the end, all levels: {', '.join(words)}",
+        finding=f"Dead codes at the end, all levels: {words}",
         figures=figures,
         terms=("dead codes",),
         hashes=hashes(lens),
@@ -61,7 +70,7 @@ def entropy(lens: Lens) -> Panel:
     if frame["balance"].notna().any():
         ends = last_values(frame[frame["level"] == 1], "balance")
         if len(ends):
-            words = ", ".join(f"{arm} {value:.0%}" for arm, value in ends.items())
+            words = in_words(ends, "{:.0%}".format)
             finding = f"Evenness of the first level at the end, of what is possible: {words}"
     return Panel(
         key="codebook-entropy",
@@ -129,7 +138,7 @@ def collisions(lens: Lens) -> Panel:
     if not figures:
         raise DigerError("no run here recorded collisions over epochs (only joint training does)")
     ends = last_values(frame, "collisions")
-    words = ", ".join(f"{arm} {value:,.0f}" for arm, value in ends.items())
+    words = in_words(ends, "{:,.0f}".format)
     return Panel(
         key="codebook-collisions",
         finding=f"Items that share their codes with another at the end: {words}",
@@ -195,7 +204,8 @@ def _collapse_words(frame: pd.DataFrame) -> str:
         return f"Codes were fixed: {ends.max():.0f} effective codes a level at most"
     if kept.min() >= 1:
         return "No collapse: no level has fewer effective codes than at the start"
-    return f"No collapse: every level keeps at least {kept.min():.0%} of its effective codes"
+    least = math.floor(100 * kept.min())
+    return f"No collapse: every level keeps at least {least}% of its effective codes"
 
 
 PAGE = Page(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from dashboard.panel import Figure, Lens
@@ -11,6 +13,7 @@ from diger.errors import DigerError
 from diger.statistics.curves import bands, stack
 
 SELECTED = "Marks are the epochs that were selected on validation."
+MOST_NAMED = 6
 BANDS = (
     "Thin lines are seeds, thick lines their mean where every seed has a value, bands the range."
 )
@@ -83,6 +86,18 @@ def curve_figure(
 def hashes(lens: Lens) -> tuple[str, ...]:
     """Of all runs of the dataset shown."""
     return tuple(lens.runs_of(lens.dataset)["hash"])
+
+
+def in_words(values: pd.Series, show: Callable[[float], str]) -> str:
+    """Every arm with its value; of more than `MOST_NAMED`, the lowest and the highest.
+
+    >>> in_words(pd.Series({"static": 1.0, "ste": 2.0}), "{:.0f}".format)
+    'static 1, ste 2'
+    """
+    if len(values) <= MOST_NAMED:
+        return ", ".join(f"{arm} {show(value)}" for arm, value in values.items())
+    ends = [f"{show(values[arm])} ({arm})" for arm in (values.idxmin(), values.idxmax())]
+    return f"from {ends[0]} to {ends[1]}, of {len(values)} arms"
 
 
 def last_values(frame: pd.DataFrame, value: str) -> pd.Series:

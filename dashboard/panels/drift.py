@@ -6,13 +6,15 @@ from functools import partial
 
 import pandas as pd
 
-from dashboard.panel import Figure, Lens, Page, Panel
+from dashboard.panel import Figure, Lens, Page, Panel, sentence
 from dashboard.panels.curves import (
     BANDS,
+    MOST_NAMED,
     SELECTED,
     curve_figure,
     hashes,
     history,
+    in_words,
     last_values,
     selected,
 )
@@ -58,7 +60,7 @@ def over_epochs(lens: Lens) -> Panel:
         )
     ends = last_values(frame, "drift")
     still = [arm for arm, value in ends.items() if value == 0]
-    words = ", ".join(f"{arm} {value:.0%}" for arm, value in ends.items())
+    words = in_words(ends, "{:.0%}".format)
     finding = f"Items whose SID changed by the end: {words}"
     notes = [SELECTED, BANDS]
     if still:
@@ -109,9 +111,13 @@ def head_and_tail(lens: Lens) -> Panel:
         else f"{arm} moves both alike ({row['head']:.0%})"
         for arm, row in wide.iterrows()
     ]
+    finding = "; ".join(words)
+    if len(words) > MOST_NAMED:
+        more = (wide["tail"] > wide["head"]).sum()
+        finding = f"{more} of {len(words)} arms move the tail more than the head"
     return Panel(
         key="drift-head",
-        finding="; ".join(words)[:1].upper() + "; ".join(words)[1:],
+        finding=sentence(finding),
         figures=(Figure(chart=charts.head_and_tail(mean), table=mean),),
         notes=("Filled marks are the head, hollow ones the tail; means over seeds.",),
         terms=("head and tail", "drift"),
@@ -163,7 +169,7 @@ def agreement(lens: Lens) -> Panel:
     except DigerError:
         raise DigerError("no run here recorded agreement (only joint training does)") from None
     ends = last_values(frame, "agreement")
-    words = ", ".join(f"{arm} {value:.1%}" for arm, value in ends.items())
+    words = in_words(ends, "{:.1%}".format)
     return Panel(
         key="drift-agreement",
         finding=f"Training and inference codes agree at the end: {words}",

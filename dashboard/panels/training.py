@@ -7,10 +7,12 @@ import pandas as pd
 from dashboard.panel import Figure, Lens, Page, Panel, sentence
 from dashboard.panels.curves import (
     BANDS,
+    MOST_NAMED,
     SELECTED,
     curve_figure,
     hashes,
     history,
+    in_words,
     last_values,
     selected,
 )
@@ -76,10 +78,12 @@ def noise(lens: Lens) -> Panel:
     first = frame.dropna(subset=["noise_scale"]).sort_values("epoch")
     start = first.groupby(["arm", "seed"], sort=False)["noise_scale"].first()
     starts = start.groupby("arm", sort=False).mean()
-    words = [f"{arm} from {starts[arm]:.2g} to {ends[arm]:.2g}" for arm in ends.index]
+    words = "; ".join(f"{arm} from {starts[arm]:.2g} to {ends[arm]:.2g}" for arm in ends.index)
+    if len(ends) > MOST_NAMED:
+        words = f"at the end {in_words(ends, '{:.2g}'.format)}"
     return Panel(
         key="training-noise",
-        finding=f"Noise: {'; '.join(words)}",
+        finding=f"Noise: {words}",
         figures=figures,
         notes=("Only joint training has noise; static runs are not drawn.", BANDS),
         terms=("noise scale", "hot share", "epoch"),
@@ -123,10 +127,8 @@ def gradients(lens: Lens) -> Panel:
         finding = "Only recommenders were trained: no gradients of a tokenizer"
     else:
         means = known.groupby("arm")["tokenizer_gradient_norm"].mean()
-        words = [
-            f"{arm} {'none' if value == 0 else f'{value:.2g}'}" for arm, value in means.items()
-        ]
-        finding = f"Mean gradient norm at the tokenizer: {'; '.join(words)}"
+        words = in_words(means, lambda value: "none" if value == 0 else f"{value:.2g}")
+        finding = f"Mean gradient norm at the tokenizer: {words}"
     return Panel(
         key="training-gradients",
         finding=finding,

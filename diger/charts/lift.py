@@ -34,7 +34,8 @@ def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str)
         "lift:Q",
         title=f"{metric}, change from {baseline}",
         scale=alt.Scale(domain=[low, high], nice=False),
-        axis=alt.Axis(format="+.0%", tickCount=6),
+        # Ticks over less than this are half percents apart.
+        axis=alt.Axis(format="+.0%" if high - low > 0.05 else "+.1%", tickCount=6),
     )
     y = alt.Y("title:N", title=None, sort=None, axis=alt.Axis(labelFontWeight=600, labelPadding=14))
     colour = alt.Color("method:N", scale=_methods(), legend=None)
