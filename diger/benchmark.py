@@ -64,7 +64,8 @@ def benchmark(
     peak = matmul_rate(device)
     yield Measurement("matrix products", peak / 1e9, "GFLOP/s", "fp32, 1024 x 1024")
     task, model = _task(recipe, dataset, device)
-    histories = training_histories(task, dataset, recipe.training.max_history, device)
+    longest = recipe.training.max_history
+    histories = training_histories(task.prefix_examples, dataset, longest, device)
     lengths = histories.length.cpu().numpy()
     order = training_order(lengths, recipe.training.batch_size, 0, 1)
     targets = count_targets(task, histories.length)

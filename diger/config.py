@@ -178,6 +178,8 @@ class JointConfig(Config):
             scale of the logits per level, and with it what the noise means. 0 takes similarities
             as they are.
         learning_rate: of the codebooks (and the encoder), peak; on the training's schedule.
+        updates: of a whole run, for which the rates and momenta in this table are meant; a run of
+            another length has them rescaled (`diger.training.pace`). 0 takes them as they are.
         train_encoder: also train the tokenizer's encoder and decoder, where it has them.
         tokenizer_weight: weight of the tokenizer's own losses (reconstruction and VQ).
         refresh: updates between two assignments of all SIDs; 0 for one an epoch.
@@ -194,6 +196,7 @@ class JointConfig(Config):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     confidence: Annotated[float, Field(ge=0, lt=1)] = 0.8
     learning_rate: Annotated[float, Field(gt=0)] = 3e-5
+    updates: Annotated[int, Field(ge=0)] = 0
     train_encoder: bool = False
     tokenizer_weight: Annotated[float, Field(ge=0)] = 1.0
     refresh: Annotated[int, Field(ge=0)] = 0

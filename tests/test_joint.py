@@ -12,7 +12,7 @@ import torch
 from core_toys import Place
 
 from diger.bundle.reader import Bundle
-from diger.config import JointConfig, Recipe, recipe_from
+from diger.config import JointConfig, Recipe, TrainingConfig, recipe_from
 from diger.diagnostics.drift import SidWatch
 from diger.errors import DigerError
 from diger.recommender.base import GRADIENT_PLACES, Batch
@@ -23,6 +23,7 @@ from diger.tokenizer.rqvae import RQVAE
 from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.suffix import assign_suffix
 from diger.training.joint import JointTask
+from diger.training.pace import count_updates, paced
 from diger.training.task import StaticTask
 from diger.uncertainty.config import NO_UNCERTAINTY, UncertaintyConfig
 
@@ -265,6 +266,18 @@ def test_the_tokenizer_has_its_own_rate_and_no_weight_decay():
     assert len(listed) == len(set(listed))
 
 
+def test_rates_are_rescaled_to_the_length_of_the_run():
+    config = JointConfig(learning_rate=2e-5, updates=1000)
+    slow = paced(config, 4000)
+    assert slow.learning_rate == pytest.approx(5e-6)
+    assert slow.uncertainty.sdud.learning_rate == pytest.approx(1e-2 / 4)
+    # as much of the old usage is left after four times the updates
+    assert slow.uncertainty.frqud.momentum**4 == pytest.approx(0.99)
+    assert paced(config, 1000) == config
+    assert paced(JointConfig(learning_rate=2e-5), 4000) == JointConfig(learning_rate=2e-5)
+    assert count_updates(65, TrainingConfig(epochs=3, batch_size=64)) == 6
+
+
 # --- watching ---
 
 
@@ -314,6 +327,19 @@ def joint(place: Place, method: str = "differentiable", **changes: Any) -> Recip
     if method != "differentiable":
         values["uncertainty"] = {"noise": "none", "decay": "none"}
     return place.recipe(method=method, joint=values)
+
+
+def test_a_run_goes_at_the_pace_of_its_recipe(place):
+    rates = []
+    for updates in (0, 8, 2):
+        recipe = joint(place, "detached", updates=updates)
+        recipe = recipe.model_copy(  # one update
+            update={"training": TrainingConfig(epochs=1, batch_size=10_000, max_history=6)}
+        )
+        history = Bundle.open(place.train(f"for-{updates}", recipe)).history
+        assert history is not None
+        rates.append(history["tokenizer_learning_rate"].iloc[0])
+    assert rates[1:] == [pytest.approx(8 * rates[0]), pytest.approx(2 * rates[0])]
 
 
 def test_a_joint_bundle_tells_what_happened(place):

@@ -33,6 +33,7 @@ from diger.evaluation.ranking import rank_split
 from diger.training import distributed
 from diger.training.batches import training_order
 from diger.training.interrupt import Interrupted, ctrl_c
+from diger.training.pace import count_updates
 from diger.training.state import Progress, load_state, save_state
 from diger.training.task import Task, count_targets, training_histories
 
@@ -134,9 +135,9 @@ def fit(
         DigerError: nothing to train or validate on, a loss that is not finite, a foreign state.
         Interrupted: Ctrl-C; the state is saved and the same call goes on from it.
     """
-    histories = training_histories(task, dataset, training.max_history, device)
+    histories = training_histories(task.prefix_examples, dataset, training.max_history, device)
     lengths = histories.length.cpu().numpy()
-    updates = training.epochs * math.ceil(len(lengths) / training.batch_size)
+    updates = count_updates(len(lengths), training)
     module = task.module
     averaged, norm_groups = task.averaged(), task.norm_groups()
     optimizer = torch.optim.AdamW(

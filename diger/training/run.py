@@ -35,8 +35,9 @@ from diger.training import distributed
 from diger.training.export import RunRecord, write_bundle
 from diger.training.joint import JointTask
 from diger.training.loop import EpochEvent, FitResult, fit, peak_memory
+from diger.training.pace import count_updates, paced
 from diger.training.sids import Content, Sids, load_content, make_sids, sids_of_bundle
-from diger.training.task import SasrecTask, StaticTask, Task
+from diger.training.task import SasrecTask, StaticTask, Task, training_histories
 
 
 @dataclass(frozen=True)
@@ -303,9 +304,12 @@ def _sid_task(job: _Job, sids: Sids, model: Recommender) -> Task:
         raise DigerError(
             f'method "{recipe.method}" needs a tokenizer to train, and these SIDs have none'
         )
+    histories = training_histories(
+        model.prefix_examples, job.dataset, training.max_history, torch.device("cpu")
+    )
     return JointTask(
         method=recipe.method,
-        config=recipe.joint,
+        config=paced(recipe.joint, count_updates(len(histories), training)),
         model=model,
         tokenizer=sids.tokenizer.to(device),
         naming=recipe.tokenizer,

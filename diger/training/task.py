@@ -90,10 +90,10 @@ class PlainTask:
 
 
 def training_histories(
-    task: Task, dataset: Dataset, max_history: int, device: torch.device
+    prefix_examples: bool, dataset: Dataset, max_history: int, device: torch.device
 ) -> Histories:
-    """What `task` learns from: whole histories, or where it asks for them one example a target."""
-    make = Histories.of_prefixes if task.prefix_examples else Histories.of_training
+    """What is learned from: whole histories, or with `prefix_examples` one example a target."""
+    make = Histories.of_prefixes if prefix_examples else Histories.of_training
     return make(dataset, max_history, device)
 
 
