@@ -7,19 +7,34 @@ import pandas as pd
 from dashboard.analysis import chosen, comparable
 from dashboard.panel import Figure, Lens, Page, Panel, sentence
 from dashboard.serving import latencies
+from diger.bundle.documents import entry
+from diger.bundle.reader import Bundle
 from diger.charts.cost import pareto_chart
 from diger.errors import DigerError
 from diger.statistics.efficiency import pareto, tpme
 
+# Column, its axis, what a unit is, its entry in the glossary, what a ratio of it means.
 COSTS = (
-    ("seconds", "seconds of training", 1.0),
-    ("memory_bytes", "peak memory, MiB", 2.0**20),
-    ("parameters", "parameters", 1.0),
+    (
+        *("epoch_seconds", "seconds an epoch", 1.0, "seconds an epoch"),
+        "takes {:.2f} times as long an epoch as {}",
+    ),
+    (
+        *("memory_bytes", "peak memory, MiB", 2.0**20, "memory"),
+        "needs {:.2f} times the peak memory of {}",
+    ),
+    (
+        *("parameters", "parameters", 1.0, "parameters"),
+        "has {:.2f} times the parameters of {}",
+    ),
+)
+UNDISTURBED = (
+    "Seconds are those of each run's fastest epoch: other work on the machine only adds to them."
 )
 
 
 def seconds(lens: Lens) -> Panel:
-    """Quality against seconds."""
+    """Quality against seconds an epoch."""
     return _pareto(lens, 0)
 
 
@@ -35,9 +50,9 @@ def parameters(lens: Lens) -> Panel:
 
 def composite(lens: Lens) -> Panel:
     """TPME of every arm."""
-    rows = lens.of_dataset()
+    rows = _timed(lens, lens.of_dataset())
     metric = lens.view.metric
-    score = tpme(rows[["seconds", "parameters", "memory_bytes"]])
+    score = tpme(rows.assign(seconds=rows["epoch_seconds"]))
     if score.isna().all():
         raise DigerError("no arm here has seconds, parameters and memory, which TPME needs")
     table = pd.DataFrame(
@@ -45,6 +60,7 @@ def composite(lens: Lens) -> Panel:
             "arm": rows["arm"],
             "TPME (lower is cheaper)": score,
             metric: rows.get(f"test_{metric}"),
+            "seconds an epoch": rows["epoch_seconds"],
             "seconds": rows["seconds"],
             "memory (MiB)": rows["memory_bytes"] / 2**20,
             "parameters": rows["parameters"],
@@ -62,6 +78,7 @@ def composite(lens: Lens) -> Panel:
                 formats={
                     "TPME (lower is cheaper)": "%.3f",
                     metric: "%.4f",
+                    "seconds an epoch": "%.1f",
                     "seconds": "%.1f",
                     "memory (MiB)": "%.0f",
                     "parameters": "%.0f",
@@ -71,10 +88,11 @@ def composite(lens: Lens) -> Panel:
         notes=(
             "TPME = 0.45 f(time) + 0.10 f(parameters) + 0.45 f(memory), f(x) = (x - min) / (max - "
             "min) over the arms of this table: Fu et al., IISAN (SIGIR 2024, arXiv 2404.02059). "
-            "On a CPU the memory is the process's, not a GPU's.",
+            "Time is that of an epoch. On a CPU the memory is the process's, not a GPU's.",
+            UNDISTURBED,
             *_hardware(lens),
         ),
-        terms=("TPME", "seconds", "memory", "parameters"),
+        terms=("TPME", "seconds an epoch", "seconds", "memory", "parameters"),
         hashes=tuple(lens.runs_of(lens.dataset)["hash"]),
     )
 
@@ -100,9 +118,10 @@ def serving(lens: Lens) -> Panel:
 
 
 def _pareto(lens: Lens, which: int) -> Panel:
-    column, title, unit = COSTS[which]
+    column, title, unit, term, ratio = COSTS[which]
     metric = lens.view.metric
     rows, reasons = comparable(lens, lens.dataset, metric)
+    rows = _timed(lens, rows)
     quality = f"test_{metric}"
     if quality not in rows.columns or not rows[quality].notna().any():
         raise DigerError(f"no run here has a test {metric}")
@@ -122,33 +141,60 @@ def _pareto(lens: Lens, which: int) -> Panel:
     front = list(frame[frame["front"]].sort_values("cost")["arm"])
     left = sorted(set(rows["arm"]) - set(known["arm"]))
     return Panel(
-        key=f"cost-{column.split('_')[0]}",
-        finding=_price(lens, column, quality, title)
+        key=f"cost-{term.split()[0]}",
+        finding=_price(lens, column, quality, ratio)
         or f"{sentence(', '.join(front))}: nothing on {lens.title(lens.dataset)} is better and "
         f"needs less ({metric} against {title})",
         figures=(Figure(chart=pareto_chart(frame, metric, title), table=frame),),
         notes=(
             f"On the Pareto front, the dashed line: {', '.join(front)}. Means over seeds.",
+            *((UNDISTURBED,) if column == "epoch_seconds" else ()),
             *_hardware(lens),
         ),
-        terms=("Pareto front", column.split("_")[0]),
+        terms=("Pareto front", term),
         hashes=tuple(lens.runs_of(lens.dataset)["hash"]),
         blank=(*reasons, *(f"{arm}: not measured by every seed" for arm in left)),
     )
 
 
-def _price(lens: Lens, column: str, quality: str, title: str) -> str:
+def _timed(lens: Lens, rows: pd.DataFrame) -> pd.DataFrame:
+    """Summary rows with `epoch_seconds`, the mean over seeds of each run's fastest epoch."""
+
+    def of_group(group: str) -> float:
+        bundles = lens.library.of_group(group)
+        return sum(_fastest(lens, bundle) for bundle in bundles) / len(bundles)
+
+    return rows.assign(epoch_seconds=[of_group(group) for group in rows["group"]])
+
+
+def _fastest(lens: Lens, bundle: Bundle) -> float:
+    """Seconds of the fastest epoch; 0 where nothing is trained, NaN where it was not recorded."""
+
+    def read() -> float:
+        if entry(bundle.config, "arm", "method") == "popularity":
+            return 0.0
+        history = bundle.history
+        if history is None or "seconds" not in history:
+            return float("nan")
+        return float(history["seconds"].min())
+
+    return lens.remember(("fastest epoch", bundle.hash), read)
+
+
+def _price(lens: Lens, column: str, quality: str, ratio: str) -> str:
     """What the challenger costs and brings against static; empty where one of them is missing."""
     try:
-        baseline, arm = chosen(lens, lens.dataset)
+        pair = chosen(lens, lens.dataset)
     except DigerError:
         return ""
+    timed = _timed(lens, pd.DataFrame(pair))
+    baseline, arm = timed.iloc[0], timed.iloc[1]
     if not (baseline[column] > 0 and arm[column] > 0 and baseline[quality] > 0):
         return ""
     gain = arm[quality] / baseline[quality] - 1
+    cost = ratio.format(arm[column] / baseline[column], baseline["arm"])
     return (
-        f"{sentence(arm['arm'])} needs {arm[column] / baseline[column]:.2f} times the "
-        f"{title.split(',')[0]} of {baseline['arm']} for {gain:+.1%} {lens.view.metric} on "
+        f"{sentence(arm['arm'])} {cost}, for {gain:+.1%} {lens.view.metric} on "
         f"{lens.title(lens.dataset)}"
     )
 

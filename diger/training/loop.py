@@ -234,6 +234,7 @@ def fit(
                     save()
                     if stopping:
                         raise Interrupted(_stopped(folder, epoch))
+            columns, records = task.end_epoch()
             spent = time.perf_counter() - tick
             seconds = progress.sums.pop("seconds", [0.0, 0.0])[0] + spent
             row: dict[str, float] = {"epoch": epoch, "updates": progress.update}
@@ -247,7 +248,6 @@ def fit(
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True)
                 if "name" in group
             }
-            columns, records = task.end_epoch()
             row |= columns
             progress.records += records
             last = epoch == training.epochs
