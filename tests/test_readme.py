@@ -1,4 +1,4 @@
-"""The README's figures are those of the bundles that come with the project."""
+"""The figures of README and docs/experiment.md are those of the bundles that come along."""
 
 from __future__ import annotations
 
@@ -69,3 +69,24 @@ def test_a_cell_is_the_mean_over_the_bundles_seeds(figures, arm, dataset, cell):
     assert shown == pytest.approx(means, abs=5.1e-5)
     seeds = re.search(r"\((\d+)\)", cell)
     assert (int(seeds[1]) if seeds else 1) == len(runs)
+
+
+def ablations() -> list[list[str]]:
+    """Rows of the table of single arms in docs/experiment.md."""
+    lines = (ROOT / "docs" / "experiment.md").read_text().splitlines()
+    return [[c.strip() for c in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
+
+
+@pytest.mark.parametrize("row", ablations(), ids=lambda row: row[0])
+def test_a_row_of_the_ablations_is_its_bundles(row):
+    arm, _, validation, test, drift, codes = row
+    bundle = Bundle.open(ROOT / "checkpoints" / f"scientific-{arm.strip('`')}-s0", verify=False)
+    for split, shown in (("validation", validation), ("test", test)):
+        result = headline(bundle.metrics, split)
+        assert float(shown) == pytest.approx(result["metrics"]["ndcg@10"], abs=5.1e-5)
+    epoch, history, levels = bundle.config["selected_epoch"], bundle.history, bundle.levels
+    moved = history.loc[history["epoch"] == epoch, "drift"].item() if "drift" in history else 0.0
+    assert float(drift.removesuffix(" %")) == pytest.approx(100 * moved, abs=0.51)
+    last = levels[levels["epoch"] == min(epoch, levels["epoch"].max())].sort_values("level")
+    effective = [float(number) for number in codes.split("/")]
+    assert effective == pytest.approx(list(last["perplexity"]), abs=0.51)
