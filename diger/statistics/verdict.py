@@ -139,7 +139,7 @@ def in_words(claims: Sequence[Claim], arm: str, baseline: str) -> str:
     total = len(compared)
     if len(counts) == 1:
         word = next(iter(counts))
-        where = "the one dataset" if total == 1 else f"all {total} datasets"
+        where = {1: "the one dataset", 2: "both datasets"}.get(total, f"all {total} datasets")
         said = {
             "better": f"is better than {baseline} on {where}",
             "worse": f"is worse than {baseline} on {where}",
