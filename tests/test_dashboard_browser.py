@@ -60,7 +60,7 @@ def settled(page, text):
 
 def test_the_verdict_is_the_first_thing_seen_and_pages_open(page, address):
     page.goto(address)
-    settled(page, "Differentiable is better than static on all 2 datasets compared (ndcg@10)")
+    settled(page, "Differentiable is better than static on both datasets compared (ndcg@10)")
     page.locator("svg.marks, canvas").first.wait_for()
     page.get_by_role("link", name="Codebook health").click()
     settled(page, "Are the codebooks healthy?")

@@ -277,7 +277,7 @@ def test_claims_need_holm_three_seeds_and_one_direction():
     [
         ([], "No real dataset has both"),
         ([made(0.01)], "X is better than Y on the one dataset compared"),
-        ([made(0.9), made(0.9)], "X shows no difference from Y on all 2 datasets compared"),
+        ([made(0.9), made(0.9)], "X shows no difference from Y on both datasets compared"),
         ([made(0.01), made(0.01, seeds=1)], "; no verdict on 1 more (fewer than 3 seeds)"),
         ([made(0.01, simulated=True)], "compared on simulated data only"),
         (
