@@ -131,7 +131,7 @@ def test_the_studies_that_come_along_are_whole():
     for path in (ROOT / "studies").glob("*.toml"):
         study = load_study(path)
         assert grid(study)
-        if path.stem == "ablations":
+        if path.stem in ("ablations", "instruments"):
             assert study.claims is None  # one seed each: nothing to claim
         else:
             assert study.claims is not None and study.claims.metric == "ndcg@10"
