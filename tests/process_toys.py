@@ -2,7 +2,7 @@
 
 Started by `test_distributed.py` as `python process_toys.py FOLDER` with a launcher's variables set.
 Every run lies in FOLDER; `digests-RANK.json` tells what this process's weights were after each
-epoch, by run.
+epoch, by run, and what was left of the group of processes at the end.
 """
 
 from __future__ import annotations
@@ -94,6 +94,12 @@ def _press_in_second_epoch() -> None:
     JointTask.begin_update = begin_update  # type: ignore[method-assign]
 
 
+def _threads_of_the_group() -> list[str]:
+    """The names of this process's threads that exchange tensors; none where there is no /proc."""
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return sorted(name for name in names if "gloo" in name)
+
+
 def main(folder: Path) -> None:
     """Train everything, and one run in two sittings."""
     digests: dict[str, list[str]] = {}
@@ -115,6 +121,7 @@ def main(folder: Path) -> None:
         except Interrupted as stop:
             digests["stopped"] = [str(stop)]
         place.train("resumed", recipes(place)["dropout"])
+    digests["threads"] = _threads_of_the_group()
     (folder / f"digests-{os.environ['RANK']}.json").write_text(json.dumps(digests))
 
 

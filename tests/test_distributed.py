@@ -94,6 +94,11 @@ def test_processes_hold_the_same_weights_throughout(runs):
         assert len(first[name]) == 3 and len(set(first[name])) == 3
 
 
+def test_nothing_of_the_group_outlives_it(runs):
+    for index in (0, 1):  # a thread left behind can abort an interpreter that is closing
+        assert json.loads((runs / f"digests-{index}.json").read_text())["threads"] == []
+
+
 def test_noise_and_dropout_run_through(runs):
     history = Bundle.open(runs / "noisy").history
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]

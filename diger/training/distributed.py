@@ -11,6 +11,7 @@ writes; the others wait for it. Everything here does nothing where there is one 
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +66,9 @@ def joined(name: str) -> Iterator[torch.device]:
         yield pick_device(name)
         return
     device = _own_device(name)
+    # Optimisers load this on their first step. Loaded while the processes are joined, it keeps the
+    # group beyond its end, and a thread of the group can then abort the closing interpreter.
+    importlib.import_module("torch._dynamo")
     nccl = device.type == "cuda" and distributed.is_nccl_available()
     distributed.init_process_group("nccl" if nccl else "gloo", timeout=PATIENCE)
     log = logging.getLogger("diger")
