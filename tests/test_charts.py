@@ -288,11 +288,31 @@ def test_end_labels_stay_where_there_is_room():
     assert found.loc["b", "top"] == pytest.approx(1.5 + half)
 
 
+def test_of_many_lines_those_that_stand_apart_are_named():
+    arms = [f"differentiable [v{index}]" for index in range(30)]
+    frame = lines(arms=(*arms, "low", "high"))
+    places = {arm: 1 + index / 1000 for index, arm in enumerate(arms)} | {"low": 0.1, "high": 1.9}
+    frame["v@10"] = frame["arm"].map(places)
+    found = labels.end_labels(frame, "v@10", (0.0, 2.0), 200)
+    assert {"low", "high"} < set(found["arm"]) and len(found) < 6
+    assert found["top"].is_monotonic_increasing
+    assert set(found["words"]) <= {"low", "high", *(f"v{index}" for index in range(30))}
+
+
 def test_point_labels_move_out_of_each_others_way():
     places = labels.point_labels(
         [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], ["one", "two", "three"], 600, 300
     )
     assert len(set(places.itertuples(index=False, name=None))) == 3
+
+
+def test_points_with_no_free_place_go_unnamed():
+    count = 20
+    places = labels.point_labels([0.5] * count, [0.5] * count, ["a name"] * count, 600, 300)
+    assert len(places) == count and places["align"].iloc[0] == "center"
+    named = places["align"].notna()
+    assert 3 < named.sum() < count
+    assert not places[named].duplicated().any()
 
 
 def test_ticks_are_round_epochs():

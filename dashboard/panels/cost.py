@@ -6,6 +6,7 @@ import pandas as pd
 
 from dashboard.analysis import chosen, comparable
 from dashboard.panel import Figure, Lens, Page, Panel, sentence
+from dashboard.panels.curves import MOST_NAMED
 from dashboard.serving import latencies
 from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
@@ -28,6 +29,7 @@ COSTS = (
         "has {:.2f} times the parameters of {}",
     ),
 )
+UNNAMED = "Where there is no room for every name, the arms of more seeds have theirs."
 UNDISTURBED = (
     "Seconds are those of each run's fastest epoch: other work on the machine only adds to them."
 )
@@ -148,6 +150,7 @@ def _pareto(lens: Lens, which: int) -> Panel:
         figures=(Figure(chart=pareto_chart(frame, metric, title), table=frame),),
         notes=(
             f"On the Pareto front, the dashed line: {', '.join(front)}. Means over seeds.",
+            *((UNNAMED,) if len(frame) > MOST_NAMED else ()),
             *((UNDISTURBED,) if column == "epoch_seconds" else ()),
             *_hardware(lens),
         ),

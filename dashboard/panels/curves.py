@@ -15,7 +15,8 @@ from diger.statistics.curves import bands, stack
 SELECTED = "Marks are the epochs that were selected on validation."
 MOST_NAMED = 6
 BANDS = (
-    "Thin lines are seeds, thick lines their mean where every seed has a value, bands the range."
+    "Thin lines are seeds, thick lines their mean where every seed has a value, bands the range. "
+    "Where there is no room for every name, lines that stand apart have theirs."
 )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from diger.charts.labels import point_labels
+from diger.charts.labels import point_labels, short_name
 from diger.charts.theme import layered, method_scales, role, tips
 
-WIDTH, HEIGHT = 640, 340  # the width is what labels are placed for; the chart takes what there is
+# Names are placed for a phone's width: what is apart there is apart where there is more.
+WIDTH, HEIGHT = 320, 340
 
 
 def pareto_chart(frame: pd.DataFrame, metric: str, cost: str) -> alt.LayerChart:
@@ -19,14 +20,16 @@ def pareto_chart(frame: pd.DataFrame, metric: str, cost: str) -> alt.LayerChart:
         metric: of the y axis.
         cost: of the x axis, with its unit.
     """
+    # Where room for names is short, the arms of many runs have theirs.
+    frame = frame.sort_values("seeds", ascending=False, kind="stable", ignore_index=True)
     arms = list(frame[["arm", "method"]].itertuples(index=False, name=None))
     scales = method_scales(arms)
     far, tall = float(frame["cost"].max()) or 1.0, float(frame["quality"].max()) or 1.0
-    right, top = 1.15 * far, 1.18 * tall
+    left, right, top = -0.12 * far, 1.15 * far, 1.18 * tall
     x = alt.X(
         "cost:Q",
         title=cost,
-        scale=alt.Scale(domain=[-0.08 * far, right], nice=False),
+        scale=alt.Scale(domain=[left, right], nice=False),
         axis=alt.Axis(format="~s", tickCount=5),
     )
     y = alt.Y(
@@ -35,14 +38,15 @@ def pareto_chart(frame: pd.DataFrame, metric: str, cost: str) -> alt.LayerChart:
         scale=alt.Scale(domain=[0, top], nice=False),
         axis=alt.Axis(tickCount=5),
     )
+    names = [short_name(arm) for arm in frame["arm"]]
     places = point_labels(
-        (frame["cost"] + 0.08 * far) / (right + 0.08 * far),
+        (frame["cost"] - left) / (right - left),
         frame["quality"] / top,
-        list(frame["arm"]),
+        names,
         WIDTH,
         HEIGHT,
     )
-    shown = frame.reset_index(drop=True).join(places)
+    shown = frame.assign(name=names).join(places)
     base = alt.Chart(shown).encode(x=x, y=y)
     front = base.transform_filter(alt.datum.front).mark_line(
         interpolate="step-after", color=role("rule"), strokeDash=[4, 3], strokeWidth=1.5
@@ -53,10 +57,10 @@ def pareto_chart(frame: pd.DataFrame, metric: str, cost: str) -> alt.LayerChart:
         tooltip=tips(arm="", quality=(metric, ".4f"), cost=(cost, ",.4~g"), seeds="d"),
     )
     # Offsets and alignment are properties of a mark, so each combination is a layer.
-    names = [
+    words = [
         alt.Chart(part)
         .mark_text(align=align, dx=dx, dy=dy, color=role("ink"))
-        .encode(x=x, y=y, text="arm:N")
-        for (align, dx, dy), part in shown.groupby(["align", "dx", "dy"])
+        .encode(x=x, y=y, text="name:N")
+        for (align, dx, dy), part in shown.dropna(subset=["align"]).groupby(["align", "dx", "dy"])
     ]
-    return layered(front, points, *names, height=HEIGHT)
+    return layered(front, points, *words, height=HEIGHT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from diger.charts.theme import layered, method_scales, role, tips
+from diger.charts.theme import arm_rows, layered, method_scales, role, tips
 
 
 def changed_by_level(frame: pd.DataFrame) -> alt.LayerChart:
@@ -19,9 +19,12 @@ def changed_by_level(frame: pd.DataFrame) -> alt.LayerChart:
         words=[f"{share:.0%}" for share in frame["share"]],
     )
     arms = list(shown[["arm", "method"]].drop_duplicates().itertuples(index=False, name=None))
+    # Short, for cells are narrow on a phone.
+    short = "replace(replace(datum.label, ' SID', ''), 'level ', '')"
+    across = alt.Axis(labelAngle=0, orient="top", labelExpr=short)
     base = alt.Chart(shown).encode(
-        x=alt.X("where:N", title=None, sort=None, axis=alt.Axis(labelAngle=0, orient="top")),
-        y=alt.Y("arm:N", title=None, sort=[a for a, _ in arms]),
+        x=alt.X("where:N", title="whole SID, then level by level", sort=None, axis=across),
+        y=arm_rows(arms),
         tooltip=tips(arm="", where="", share=".1%"),
     )
     squares = base.mark_rect(stroke=role("ground"), strokeWidth=3, cornerRadius=4).encode(
@@ -48,7 +51,7 @@ def head_and_tail(frame: pd.DataFrame) -> alt.LayerChart:
     scales = method_scales(arms)
     shown = frame.assign(words=[f"{row.part} {row.share:.0%}" for row in frame.itertuples()])
     wide = frame.pivot(index=["arm", "method"], columns="part", values="share").reset_index()
-    y = alt.Y("arm:N", title=None, sort=[a for a, _ in arms])
+    y = arm_rows(arms)
     x = alt.X(
         "share:Q",
         title="items that changed",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 from itertools import product
 from typing import Literal
@@ -11,13 +13,27 @@ import pandas as pd
 
 LINE = 17  # pixels of one line of text
 LETTER = 6.6  # pixels of a letter, on average
+COLUMN = 16  # letters of a name at the end of a line; a longer one is broken
 _Align = Literal["left", "center", "right"]
+
+
+def short_name(arm: str) -> str:
+    """Of a variant its own name, for where a mark or a colour says the method.
+
+    >>> short_name("differentiable (frqud) [often]"), short_name("differentiable (frqud)")
+    ('often', 'differentiable (frqud)')
+    """
+    variant = re.search(r"\[(.+)\]$", arm)
+    return variant.group(1) if variant else arm
 
 
 def end_labels(
     lines: pd.DataFrame, value: str, domain: tuple[float, float], height: int
 ) -> pd.DataFrame:
     """Names of lines at their right ends, moved apart as little as needed.
+
+    Where there is no room for all, those are named that stand apart, first the lowest and the
+    highest. A variant is called by its own name alone; its mark says the method.
 
     Args:
         lines: `arm, seed, epoch` and `value`.
@@ -26,23 +42,25 @@ def end_labels(
         height: of the plot in pixels.
 
     Returns:
-        `arm, epoch, top, words`: `top` is where the text begins, in the units of `value`; method
-        and variant are on two lines.
+        `arm, epoch, top, words`, from below: `top` is where the text begins, in the units of
+        `value`; `words` may have several lines.
     """
     ends = lines.sort_values("epoch").groupby(["arm", "seed"], sort=False)[value].last()
     middle = ends.groupby("arm").mean().sort_values()
-    words = [str(arm).replace(" (", "\n(", 1) for arm in middle.index]
+    words = [_broken(str(arm)) for arm in middle.index]
     sizes = np.array([LINE * (1 + text.count("\n")) for text in words], dtype=float)
     unit = (domain[1] - domain[0]) / height
     # In pixels from below.
     wanted = (middle.to_numpy(dtype=float) - domain[0]) / unit
+    named = _named(wanted, sizes, height)
+    wanted, sizes = wanted[named], sizes[named]
     places = _apart(wanted, sizes, height)
     return pd.DataFrame(
         {
-            "arm": middle.index,
+            "arm": middle.index[named],
             "epoch": int(lines["epoch"].max()),
             "top": domain[0] + (places + sizes / 2) * unit,
-            "words": words,
+            "words": [words[index] for index in named],
         }
     )
 
@@ -54,11 +72,12 @@ def point_labels(
 
     Args:
         x, y: shares of the plot's width and height, 0 to 1, from the lower left.
-        names: what to write.
+        names: what to write, in the order of their claims to a place.
         width, height: of the plot in pixels; a guess is good enough.
 
     Returns:
-        `dx, dy` in pixels from the point (down is positive) and `align`, one row a point.
+        `dx, dy` in pixels from the point (down is positive) and `align`, one row a point; missing
+        values where every place would cover another name or point.
     """
     taken: list[tuple[float, float, float, float]] = [
         (a * width - 9, b * height - 9, a * width + 9, b * height + 9)
@@ -73,16 +92,42 @@ def point_labels(
         ]
         options[2:2] = [("left", 13.0, 0.0), ("right", -13.0, 0.0)]
         boxes = [_box(a * width + dx, b * height + dy, long, align) for align, dx, dy in options]
-        # Within the plot if that can be had, then where the least is covered.
-        costs = [
-            sum(_covers(box, other) for other in taken) + 0.5 * _outside(box, width)
-            for box in boxes
-        ]
-        best = int(np.argmin(costs))
+        free = [i for i, box in enumerate(boxes) if not any(_covers(box, t) for t in taken)]
+        if not free:
+            records.append({"dx": np.nan, "dy": np.nan, "align": None})
+            continue
+        best = min(free, key=lambda i: _outside(boxes[i], width))  # the first within the plot
         taken.append(boxes[best])
         align, dx, dy = options[best]
         records.append({"dx": dx, "dy": -dy, "align": align})
     return pd.DataFrame(records, columns=["dx", "dy", "align"])
+
+
+def _broken(arm: str) -> str:
+    """An arm's short name on lines of some `COLUMN` letters.
+
+    >>> _broken("differentiable (frqud)")
+    'differentiable\\n(frqud)'
+    """
+    return "\n".join(textwrap.wrap(short_name(arm), COLUMN, break_long_words=False))
+
+
+def _named(wanted: np.ndarray, sizes: np.ndarray, height: float) -> list[int]:
+    """Which of the ascending places get a name: all if they fit, else those that stand apart.
+
+    The ends first, then always the one farthest from what is named, while it fits and is at least
+    half a line away: a name in a bundle of lines would tell nothing.
+    """
+    if sizes.sum() <= height:
+        return list(range(len(wanted)))
+    named = [0]
+    while len(named) < len(wanted):
+        distance = np.abs(wanted[:, None] - wanted[named]).min(axis=1)
+        far = int(distance.argmax())
+        if distance[far] < LINE / 2 or sizes[[*named, far]].sum() > height:
+            break
+        named.append(far)
+    return sorted(named)
 
 
 def _apart(wanted: np.ndarray, sizes: np.ndarray, height: float) -> np.ndarray:
@@ -113,4 +158,4 @@ def _covers(a: tuple[float, float, float, float], b: tuple[float, float, float, 
 
 
 def _outside(box: tuple[float, float, float, float], width: float) -> bool:
-    return box[0] < 0 or box[2] > width
+    return box[0] < -LETTER or box[2] > width

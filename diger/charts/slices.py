@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from diger.charts.palette import method_colour
-from diger.charts.theme import layered, method_scales, role, tips
+from diger.charts.theme import arm_rows, layered, method_scales, role, tips
 
 
 def slice_forest(frame: pd.DataFrame, metric: str, method: str) -> alt.LayerChart:
@@ -127,7 +127,7 @@ def reach(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     mean["words"] = [f"{value:.0%}" for value in mean["value"]]
     # Words stand beyond the last circle, or they would hide each other.
     mean["most"] = mean["arm"].map(frame.groupby("arm")["value"].max())
-    y = alt.Y("arm:N", title=None, sort=[a for a, _ in arms])
+    y = arm_rows(arms)
     scale = alt.Scale(domain=[0, 1.1], nice=False)
     axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
     x = alt.X("value:Q", title=title, scale=scale, axis=axis)

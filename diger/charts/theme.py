@@ -197,6 +197,17 @@ def method_scales(arms: Iterable[tuple[str, str]]) -> dict[str, alt.Scale]:
     }
 
 
+def arm_rows(arms: Iterable[tuple[str, str]]) -> alt.Y:
+    """A row an arm, in this order; a variant's is labelled with its own name.
+
+    Args:
+        arms: name and method of each, whose colour the marks in the row have.
+    """
+    own = r"replace(datum.label, /^.*\[(.+)\]$/, '$1')"
+    names = [arm for arm, _ in arms]
+    return alt.Y("arm:N", title=None, sort=names, axis=alt.Axis(labelExpr=own, labelLimit=200))
+
+
 def _enlarge(mark: dict[str, Any], scale: float) -> None:
     """Scale what a chart set for a mark itself; the rest comes from the config."""
     powers = {"size": 2} | dict.fromkeys(
