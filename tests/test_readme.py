@@ -10,6 +10,9 @@ import pytest
 from diger.bundle.documents import headline
 from diger.bundle.find import list_bundles
 from diger.bundle.reader import Bundle
+from diger.statistics.verdict import Claim
+from diger.study.config import load_study
+from diger.study.table import collect
 
 ROOT = Path(__file__).parents[1]
 ROWS = {
@@ -20,6 +23,11 @@ ROWS = {
     "differentiable SIDs": "differentiable",
 }
 COLUMNS = {"Beauty": "beauty", "Scientific": "scientific", "Yelp": "yelp", "Films": "demo"}
+
+
+def numbers(text: str) -> list[float]:
+    """Every number in a text."""
+    return [float(found) for found in re.findall(r"[+-]?\d*\.\d+", text)]
 
 
 def cells() -> list[tuple[str, str, str]]:
@@ -71,6 +79,18 @@ def test_a_cell_is_the_mean_over_the_bundles_seeds(figures, arm, dataset, cell):
     assert (int(seeds[1]) if seeds else 1) == len(runs)
 
 
+def test_how_far_under_the_published_figures():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    published = re.search(r"\*published, two-stage[^|]*\|([^|]*)\|[^|]*\|([^|]*)\|", text)
+    said = re.search(r"on Beauty (\d+) % / (\d+) %, on Yelp (\d+) % / (\d+) % under", text)
+    assert published and said
+    ours = {dataset: cell for arm, dataset, cell in cells() if arm == "static"}
+    theirs = numbers(published[1] + published[2])
+    found = numbers(ours["beauty"])[:2] + numbers(ours["yelp"])[:2]
+    under = [100 * (1 - own / other) for own, other in zip(found, theirs, strict=True)]
+    assert [float(one) for one in said.groups()] == pytest.approx(under, abs=0.6)
+
+
 def ablations() -> list[list[str]]:
     """Rows of the table of single arms in docs/experiment.md."""
     lines = (ROOT / "docs" / "experiment.md").read_text().splitlines()
@@ -90,3 +110,46 @@ def test_a_row_of_the_ablations_is_its_bundles(row):
     last = levels[levels["epoch"] == min(epoch, levels["epoch"].max())].sort_values("level")
     effective = [float(number) for number in codes.split("/")]
     assert effective == pytest.approx(list(last["perplexity"]), abs=0.51)
+
+
+@pytest.fixture(scope="module")
+def claims() -> dict[str, Claim]:
+    """What the studies claim of their bundles, by dataset."""
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.chdir(ROOT)  # studies name their folders from here
+        studies = [load_study(Path("studies") / name) for name in ("main.toml", "demo.toml")]
+        return {one.dataset: one for study in studies for one in collect(study).claims}
+
+
+def comparisons() -> list[list[str]]:
+    """Rows of the table of differences in docs/experiment.md."""
+    lines = (ROOT / "docs" / "experiment.md").read_text().splitlines()
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
+    return [row for row in rows if row and re.search(r", \d seeds?$", row[0])]
+
+
+def test_every_claim_with_a_difference_is_in_the_table(claims):
+    shown = {row[0].partition(",")[0].split()[0].lower() for row in comparisons()}
+    assert shown == {
+        "films" if name == "demo" else name
+        for name, one in claims.items()
+        if one.difference is not None
+    }
+
+
+@pytest.mark.parametrize("row", comparisons(), ids=lambda row: row[0])
+def test_a_row_of_differences_is_what_the_study_finds(claims, row):
+    where, baseline, arm, change, seeds, p = row
+    name = where.partition(",")[0].split()[0].lower()
+    one = claims["demo" if name == "films" else name]
+    found = one.difference
+    assert found is not None and found.lift_interval is not None and found.p_value is not None
+    assert where.endswith(f"{len(found.per_seed)} seeds")
+    assert numbers(baseline + " " + arm) == pytest.approx([found.baseline, found.arm], abs=5.1e-5)
+    interval = found.lift_interval
+    lifts = [100 * value for value in (found.lift, interval.low, interval.high)]
+    assert numbers(change) == pytest.approx(lifts, abs=0.051)
+    assert numbers(seeds) == pytest.approx([value for _, value in found.per_seed], abs=5.1e-5)
+    adjusted = found.p_value if one.adjusted_p is None else one.adjusted_p
+    assert numbers(p) == pytest.approx([adjusted], abs=0.0051)
