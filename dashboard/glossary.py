@@ -53,8 +53,9 @@ TERMS: dict[str, str] = {
     "noise scale": "Mean factor on the Gumbel noise that explores other codes in training.",
     "hot share": "Share of item-levels on a hot code, one used more than r times its fair share; "
     "FrqUD puts noise on those only.",
-    "agreement": "Share of codes in training equal to those of the deterministic assignment that "
-    "evaluation uses.",
+    "agreement": "Share of the codes in training that are the nearest codewords at that moment. "
+    "Where training reads the SIDs of the last refresh, it is how little the tokenizer moved on.",
+    "explored": "Share of codes for which the noise draws another one than the nearest.",
     "effective codes": "Perplexity: exp of the entropy of how items are spread over a level's "
     "codes; the number of evenly used codes that would carry as much information.",
     "dead codes": "Codes of a level that no item has.",

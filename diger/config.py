@@ -178,11 +178,13 @@ class JointConfig(Config):
             scale of the logits per level, and with it what the noise means. 0 takes similarities
             as they are.
         learning_rate: of the codebooks (and the encoder), peak; on the training's schedule.
-        updates: of a whole run, for which the rates and momenta in this table are meant; a run of
-            another length has them rescaled (`diger.training.pace`). 0 takes them as they are.
+        updates: of a whole run, for which the rates, momenta and refreshes in this table are meant;
+            a run of another length has them rescaled (`diger.training.pace`). 0 takes them as they
+            are.
         train_encoder: also train the tokenizer's encoder and decoder, where it has them.
         tokenizer_weight: weight of the tokenizer's own losses (reconstruction and VQ).
-        refresh: updates between two assignments of all SIDs; 0 for one an epoch.
+        refresh: updates between two assignments of all SIDs, beside the one at the end of every
+            epoch; 0 for that alone.
         settle: share of the updates after which the tokenizer holds still; 1 never.
         uncertainty: exploration noise and its decay.
     """
@@ -259,11 +261,21 @@ class Recipe(Config):
                 f'method "{self.method}" needs a tokenizer to train, and SIDs read from a file '
                 "have none"
             )
-        quiet = self.joint.uncertainty.noise == "none"
-        if self.method in ("detached", "ste") and not quiet:
+        noisy = self.joint.uncertainty
+        if self.method in ("detached", "ste") and {noisy.noise, noisy.decay} != {"none"}:
             raise ValueError(
-                f'method "{self.method}" has no noise; remove [joint.uncertainty], or write '
-                'method = "differentiable"'
+                f'method "{self.method}" has no noise, and [joint.uncertainty] says noise = '
+                f'"{noisy.noise}", decay = "{noisy.decay}"; write "none" for both, or method = '
+                '"differentiable"'
+            )
+        aligned = kind == "causal" and self.training.alignment > 0
+        places = set(self.joint.gradients) - (set() if aligned else {"alignment"})
+        if self.method in ("differentiable", "ste") and not places:
+            raise ValueError(
+                f'method "{self.method}" with joint.gradients = {list(self.joint.gradients)} sends '
+                "the tokenizer no recommendation gradient"
+                + ("" if aligned else " (there is no alignment loss here)")
+                + '; name a place, or write method = "detached"'
             )
         return self
 
@@ -403,4 +415,9 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     method = result.get("method")
     if method not in (*JOINT_METHODS, None) and "joint" not in changes:
         result.pop("joint", None)
+    joint, asked = result.get("joint"), changes.get("joint")
+    own_noise = isinstance(asked, dict) and "uncertainty" in asked
+    if method in ("detached", "ste") and isinstance(joint, dict) and not own_noise:
+        # What noise the base has is another method's.
+        result["joint"] = {key: value for key, value in joint.items() if key != "uncertainty"}
     return result

@@ -12,7 +12,7 @@ import torch
 from core_toys import Place
 
 from diger.bundle.reader import Bundle
-from diger.config import JointConfig, Recipe, TrainingConfig, recipe_from
+from diger.config import JointConfig, Recipe, TrainingConfig, load_recipe, recipe_from
 from diger.diagnostics.drift import SidWatch
 from diger.errors import DigerError
 from diger.recommender.base import GRADIENT_PLACES, Batch
@@ -142,18 +142,28 @@ def test_the_encoder_learns_only_if_asked_to():
     assert encoder > 0
 
 
+# An encoder that may learn is there, so that nothing reaching it means something.
+QUIET = EVERYWHERE.model_copy(update={"uncertainty": NO_UNCERTAINTY, "train_encoder": True})
+
+
 def test_detached_sends_exactly_nothing():
-    books, rest = recommendation_gradients(
-        make_task("detached", JointConfig(uncertainty=NO_UNCERTAINTY))
-    )
-    assert books == [0.0] * LEVELS and rest == 0
+    books, encoder = recommendation_gradients(make_task("detached", QUIET, kind="rqvae"))
+    assert books == [0.0] * LEVELS and encoder == 0
 
 
-def test_static_has_no_tokenizer_to_reach():
+@pytest.mark.parametrize("method", ["differentiable", "ste"])
+def test_the_others_send_something_to_the_same_tokenizer(method):
+    books, encoder = recommendation_gradients(make_task(method, QUIET, kind="rqvae"))
+    assert all(value > 0 for value in books) and encoder > 0
+
+
+def test_static_trains_the_recommender_and_nothing_else():
     task = make_task()
     static = StaticTask(model=task.model, sids=task.module.sids, group=task.group, beam=20)
     static.loss(batch())[0].backward()
-    assert task.tokenizer.codebooks.grad is None
+    trained = {id(p) for group in static.parameter_groups(1e-3, 0.0) for p in group["params"]}
+    assert trained == {id(p) for p in task.model.parameters()}
+    assert all(p.grad is None for p in task.tokenizer.parameters())
 
 
 def test_detached_learns_by_its_own_losses():
@@ -163,9 +173,10 @@ def test_detached_learns_by_its_own_losses():
     assert task.tokenizer.codebooks.grad.abs().max() > 0
 
 
-def test_all_methods_say_the_same_loss_on_the_same_sids():
+@pytest.mark.parametrize("method", ["differentiable", "detached", "ste"])
+def test_all_methods_say_the_same_loss_on_the_same_sids(method):
     """Forward is hard: the recommendation loss is that of the static task, to the last digits."""
-    task = make_task()
+    task = make_task(method, EVERYWHERE if method == "differentiable" else QUIET)
     task.model.eval()
     static = StaticTask(
         model=task.model, sids=task.module.sids, group=task.group, beam=20, alignment=0.5
@@ -236,12 +247,40 @@ def test_refresh_follows_the_codebooks_and_keeps_suffixes():
     assert task.trie.find(after).min() >= 0  # the trie follows
 
 
-def test_codes_that_outgrow_the_suffix_are_named():
+def test_codes_that_outgrow_the_suffix_are_named(caplog):
     task = make_task(suffix_size=8)
     with torch.no_grad():
         task.tokenizer.codebooks.zero_()  # everything falls on code 0
-    with pytest.raises(DigerError, match=r"30 items share the codes 0-0 .* room for 8"):
+    message = r"after epoch 0: 30 items share the codes 0-0 .* room for 8.*joint.learning_rate"
+    with caplog.at_level(logging.WARNING), pytest.raises(DigerError, match=message):
         task.refresh()
+    assert "collapse: level 1 is down to 1.0" in caplog.text  # of 4 codes, a tenth is no code
+
+
+def test_what_the_noise_explores_is_watched():
+    """At full noise the share of other codes drawn is what the confidence leaves."""
+    noisy = UncertaintyConfig(decay="none")
+    torch.manual_seed(0)
+    for forward in ("cached", "sampled"):
+        task = make_task(
+            config=JointConfig(forward=forward, confidence=0.6, uncertainty=noisy),
+        )
+        explored = [task.loss(batch())[1]["explored_1"] for _ in range(40)]
+        assert sum(explored) / 40 == pytest.approx(0.4, abs=0.06)
+    quiet = make_task(config=JointConfig(uncertainty=NO_UNCERTAINTY))
+    assert quiet.loss(batch())[1]["explored"] == 0
+
+
+def test_a_scale_out_of_reach_is_said(caplog):
+    tokenizer, x = make_tokenizer()
+    with torch.no_grad():
+        tokenizer.codebooks[1] = tokenizer.codebooks[1, :1]  # one codeword four times
+    with caplog.at_level(logging.WARNING):
+        calibrate(tokenizer, x, 0.8)
+    assert (
+        "level 2: no scale gives a mean top probability of 0.80, the nearest is 0.25" in caplog.text
+    )
+    assert "level 1" not in caplog.text
 
 
 def test_a_settled_tokenizer_holds_still():
@@ -274,6 +313,8 @@ def test_rates_are_rescaled_to_the_length_of_the_run():
     # as much of the old usage is left after four times the updates
     assert slow.uncertainty.frqud.momentum**4 == pytest.approx(0.99)
     assert paced(config, 1000) == config
+    often = config.model_copy(update={"refresh": 50})
+    assert paced(often, 4000).refresh == 200 and paced(often, 10).refresh == 1
     assert paced(JointConfig(learning_rate=2e-5), 4000) == JointConfig(learning_rate=2e-5)
     assert count_updates(65, TrainingConfig(epochs=3, batch_size=64)) == 6
 
@@ -314,6 +355,18 @@ def test_collapse_and_standstill_are_named(caplog):
     assert "no item has changed its SID after 3 epochs" in caplog.text
 
 
+def test_a_collapse_is_named_once_also_after_a_resume(caplog):
+    start = np.stack([np.arange(40) % 20, np.arange(40) // 20], axis=1)
+    collapsed = start.copy()
+    collapsed[:, 0] = 0
+    with caplog.at_level(logging.WARNING):
+        _, records = SidWatch(start, np.ones(40), 20).epoch(collapsed, start)
+        resumed = SidWatch(start, np.ones(40), 20)
+        resumed.restore(records)
+        resumed.epoch(collapsed, collapsed)
+    assert caplog.text.count("collapse") == 1
+
+
 # --- whole runs ---
 
 
@@ -351,7 +404,14 @@ def test_a_joint_bundle_tells_what_happened(place):
         "noise": "gumbel",
     }
     history, levels = bundle.history, bundle.frame("levels.parquet")
-    for column in ("drift", "agreement", "noise_scale", "hot_share", "tokenizer_gradient_norm"):
+    for column in (
+        "drift",
+        "agreement",
+        "explored",
+        "noise_scale",
+        "hot_share",
+        "tokenizer_gradient_norm",
+    ):
         assert history[column].notna().all(), column
     assert (history["tokenizer_gradient_norm"] > 0).all()
     assert set(levels["epoch"]) == {0, 1, 2, 3} and set(levels["level"]) == {1, 2}
@@ -409,7 +469,31 @@ def test_joint_training_can_start_from_a_trained_recommender(place):
     [
         (
             {"method": "detached", "joint": {"uncertainty": {"noise": "gumbel"}}},
-            'method "detached" has no noise',
+            'method "detached" has no noise, .*noise = "gumbel", decay = "frqud"',
+        ),
+        (
+            {"method": "ste", "joint": {"uncertainty": {"noise": "none", "decay": "tau-anneal"}}},
+            'method "ste" has no noise, .*decay = "tau-anneal"',
+        ),
+        (
+            {"method": "differentiable", "joint": {"gradients": []}},
+            r"joint.gradients = \[\] sends the tokenizer no recommendation gradient; name a place",
+        ),
+        (
+            {
+                "method": "ste",
+                "joint": {"gradients": ["alignment"]},
+                "training": {"alignment": 0.0},
+            },
+            "no recommendation gradient .there is no alignment loss here",
+        ),
+        (
+            {
+                "method": "differentiable",
+                "backbone": {"kind": "t5"},
+                "joint": {"gradients": ["alignment"]},
+            },
+            "no recommendation gradient .there is no alignment loss here",
         ),
         (
             {"method": "differentiable", "joint": {"uncertainty": {"noise": "none"}}},
@@ -433,6 +517,13 @@ def test_joint_training_can_start_from_a_trained_recommender(place):
 def test_what_does_not_go_together_is_said(tables, message):
     with pytest.raises(DigerError, match=message):
         recipe_from(tables, "r", "recipe r")
+
+
+def test_another_method_does_not_inherit_noise(tmp_path):
+    (tmp_path / "still.toml").write_text('extends = "differentiable"\nmethod = "detached"\n')
+    recipe = load_recipe(str(tmp_path / "still.toml"))
+    assert recipe.arm == {"method": "detached", "decay": "none", "noise": "none"}
+    assert recipe.joint.updates == load_recipe("differentiable").joint.updates
 
 
 def test_sids_from_a_file_have_no_tokenizer_to_train():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import pytest
 import torch
 
+from diger.config import recipe_from
+from diger.errors import DigerError
 from diger.tokenizer.residual_kmeans import ResidualKMeans
-from diger.tokenizer.soft import GUMBEL_STD, draw, soft_codes
+from diger.tokenizer.soft import GUMBEL_STD, calibrate, draw, soft_codes
 from diger.uncertainty.base import Decay
 from diger.uncertainty.both import SdudFrqud
-from diger.uncertainty.build import build_decay
-from diger.uncertainty.config import FrqudConfig, UncertaintyConfig
+from diger.uncertainty.build import build_decay, decays
+from diger.uncertainty.config import KNOWN_DECAYS, FrqudConfig, UncertaintyConfig
 from diger.uncertainty.frqud import Frqud
 from diger.uncertainty.schedules import CosineDecay, TemperatureAnnealing
 from diger.uncertainty.sdud import Sdud
@@ -45,6 +48,26 @@ def test_sigma_scales_the_noise_and_gets_no_gradient_from_it():
     decay = Sdud(offset=1.7, initial=0.25)
     scale = decay.noise_scale(0, CODES[:, 0])
     assert scale.tolist() == [0.25] * 4 and not scale.requires_grad
+
+
+def test_noise_draws_other_codes_in_proportion_to_sigma():
+    """Not only what is reported: sigma is on the noise itself."""
+    torch.manual_seed(0)
+    x = torch.randn(2000, 4)
+    tokenizer = ResidualKMeans(levels=2, codebook_size=8, width=4)
+    tokenizer.fit(x, seed=0)
+    scale = calibrate(tokenizer, x, 0.8)
+    explored = []
+    for sigma in (0.0, 0.2, 1.0, 3.0):
+        decay = Sdud(offset=1.7, initial=sigma)
+        soft = soft_codes(
+            tokenizer, x, scale=scale, noise_scale=decay.noise_scale, fixed=tokenizer.assign(x)
+        )
+        explored.append((soft.drawn != soft.plain).float().mean().item())
+        assert torch.equal(soft.codes, soft.plain)  # the forward pass holds still
+    assert explored[0] == 0
+    assert explored[2] == pytest.approx(0.2, abs=0.04)  # 1 - the confidence
+    assert explored[1] < 0.5 * explored[2] and explored[3] > 1.5 * explored[2]
 
 
 def test_sigma_never_rescales_the_recommendation_loss():
@@ -81,10 +104,28 @@ def test_items_on_cold_codes_have_no_noise():
     assert (soft.noise_scale[cold, 0] == 0).all()
 
 
+def test_frqud_goes_by_the_assigned_code_not_the_nearest():
+    """A balanced assignment gives items codes that are not their nearest."""
+    torch.manual_seed(0)
+    x = torch.randn(60, 4)
+    tokenizer = ResidualKMeans(levels=2, codebook_size=4, width=4)
+    tokenizer.fit(x, seed=0)
+    assigned = (tokenizer.assign(x) + 1) % 4
+    asked = []
+
+    def noise_scale(level: int, codes: torch.Tensor) -> torch.Tensor:
+        asked.append(codes)
+        return torch.ones(codes.shape)
+
+    soft_codes(tokenizer, x, scale=torch.ones(2), noise_scale=noise_scale, fixed=assigned)
+    assert torch.equal(torch.stack(asked, 1), assigned)
+
+
 def test_both_is_the_product():
     frqud = Frqud(levels=2, codebook_size=4, momentum=0.9, threshold=1.5)
-    both = SdudFrqud(Sdud(offset=1.7, initial=0.5), frqud)
-    both.start(CODES)
+    frqud.start(CODES)
+    both = SdudFrqud(Sdud(offset=1.7, initial=0.5, learning_rate=3e-3), frqud)
+    assert both.learning_rate == 3e-3
     assert both.noise_scale(0, CODES[:, 0]).tolist() == [0.5, 0.5, 0.5, 0]
     assert both.report() == {"sigma": 0.5}
 
@@ -120,6 +161,28 @@ def test_noise_has_gumbels_standard_deviation_in_both_kinds():
 )
 def test_every_name_has_its_class(name, kind):
     assert type(build_decay(UncertaintyConfig(decay=name), CODES, 4)) is kind
+
+
+def test_a_new_strategy_is_one_class():
+    class Halved(Decay):
+        name = "halved"
+
+        def noise_scale(self, level: int, codes: torch.Tensor) -> torch.Tensor:
+            return torch.full(codes.shape, 0.5)
+
+    recipe = recipe_from(
+        {"method": "differentiable", "joint": {"uncertainty": {"decay": "halved"}}}, "r", "here"
+    )
+    assert recipe.joint is not None and recipe.arm["decay"] == "halved"
+    decay = build_decay(recipe.joint.uncertainty, CODES, 4)
+    assert decay.noise_scale(0, CODES[:, 0]).tolist() == [0.5] * 4
+    assert set(decays()) == {*KNOWN_DECAYS, "halved"}
+    with pytest.raises(DigerError, match=r"no such decay; known: .*halved.*did you mean frqud"):
+        recipe_from(
+            {"method": "differentiable", "joint": {"uncertainty": {"decay": "frqd"}}}, "r", "r"
+        )
+    del Halved, decay
+    gc.collect()  # other tests know nothing of it
 
 
 def test_state_is_saved_with_the_module():

@@ -1,4 +1,4 @@
-"""Did the SIDs change? How many, at which level, when, where to, and do training and use agree?"""
+"""Did the SIDs change? How many, at which level, when, where to; and are those read current?"""
 
 from __future__ import annotations
 
@@ -156,13 +156,13 @@ def first_code_flows(lens: Lens) -> Panel:
 
 
 def agreement(lens: Lens) -> Panel:
-    """Whether training saw the codes that evaluation uses."""
+    """Whether training reads the codes that the tokenizer would give now."""
     frame = history(lens, ("agreement",))
     try:
         figure = curve_figure(
             frame,
             "agreement",
-            "codes in training equal to the deterministic ones",
+            "codes in training that are the nearest now",
             number=".0%",
             chosen=selected(lens),
         )
@@ -172,7 +172,7 @@ def agreement(lens: Lens) -> Panel:
     words = in_words(ends, "{:.1%}".format)
     return Panel(
         key="drift-agreement",
-        finding=f"Training and inference codes agree at the end: {words}",
+        finding=f"Codes in training that are the tokenizer's nearest, at the end: {words}",
         figures=(figure,),
         notes=(BANDS,),
         terms=("agreement", "noise scale"),

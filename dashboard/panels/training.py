@@ -65,11 +65,12 @@ def loss(lens: Lens) -> Panel:
 
 def noise(lens: Lens) -> Panel:
     """Noise scale and share of hot codes: how exploration fades."""
-    columns = ("noise_scale", "hot_share", "sigma", "temperature")
+    columns = ("noise_scale", "explored", "hot_share", "sigma", "temperature")
     frame = history(lens, columns)
     figures = _figures(
         frame,
         ("noise_scale", "mean factor on the noise", "Noise scale", "~g"),
+        ("explored", "codes drawn other than the nearest", "Explored", ".0%"),
         ("hot_share", "item-levels on a hot code", "Hot share", ".0%"),
         ("sigma", "sigma", "Sigma", "~g"),
         ("temperature", "temperature", "Temperature", "~g"),
@@ -86,7 +87,7 @@ def noise(lens: Lens) -> Panel:
         finding=f"Noise: {words}",
         figures=figures,
         notes=("Only joint training has noise; static runs are not drawn.", BANDS),
-        terms=("noise scale", "hot share", "epoch"),
+        terms=("noise scale", "explored", "hot share", "epoch"),
         hashes=hashes(lens),
     )
 

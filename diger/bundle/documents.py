@@ -15,7 +15,6 @@ from diger.bundle.text import printable
 from diger.errors import DigerError, did_you_mean
 
 METHODS = ("static", "detached", "differentiable", "ste", "popularity", "sasrec")
-DECAYS = ("none", "sdud", "frqud", "sdud+frqud", "tau-anneal", "cosine")
 NOISES = ("gumbel", "gaussian", "none")
 BACKBONES = ("causal", "t5", "sasrec", "popularity")
 SID_BACKBONES = ("causal", "t5")
@@ -39,7 +38,7 @@ class DatasetEntry(TypedDict, total=False):
 
 
 class ArmEntry(TypedDict, total=False):
-    """Method, uncertainty decay and noise: one of METHODS, DECAYS, NOISES each."""
+    """Method (of METHODS), uncertainty decay by its name, and noise (of NOISES)."""
 
     method: str
     decay: str
@@ -182,13 +181,13 @@ _CONFIG_KEYS: dict[str, type] = {
     "dataset.text_may_be_published": bool,
     "dataset.licence": str,
     "arm": dict,
+    "arm.decay": str,
     "recipe": dict,
     "recipe.name": str,
     "seed": int,
 }
 _CONFIG_CHOICES: dict[str, tuple[str, ...]] = {
     "arm.method": METHODS,
-    "arm.decay": DECAYS,
     "arm.noise": NOISES,
     "backbone": BACKBONES,
 }

@@ -83,7 +83,7 @@ def point_labels(
         (a * width - 9, b * height - 9, a * width + 9, b * height + 9)
         for a, b in zip(x, y, strict=True)
     ]
-    records = []
+    records: list[dict[str, float | str | None]] = []
     for a, b, name in zip(x, y, names, strict=True):
         long = len(name) * LETTER
         options: list[tuple[_Align, float, float]] = [

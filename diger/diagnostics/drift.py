@@ -11,12 +11,14 @@ import logging
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from diger.evaluation.beyond_accuracy import head_items
+from diger.tokenizer.soft import SoftCodes
 from diger.tokenizer.stats import level_records, sid_stats
 
-COLLAPSED = 0.1  # effective codes under this share of those at the start
+COLLAPSED = 0.1  # effective codes under this share of those at the start, or under two
 STILL_AFTER = 3  # epochs without any drift before it is mentioned
 
 log = logging.getLogger("diger.training")
@@ -31,20 +33,32 @@ class SidWatch:
         self.head = head_items(popularity)
         self.epochs = 0
         self.begin = sid_stats(codes, codebook_size).levels
-        self.warned: set[str] = set()
+        self.warned: set[int] = set()
 
-    def batch(
-        self, codes: Tensor, plain: Tensor, noise_scale: Tensor, hot: Tensor | None
-    ) -> dict[str, float]:
-        """Numbers of one batch from codes, codes without noise and factors, all (n, levels)."""
-        agree = (codes == plain).float().mean(0).tolist()
-        parts = {f"agreement_{i + 1}": value for i, value in enumerate(agree)}
-        parts["agreement"] = sum(agree) / len(agree)
-        parts["noise_scale"] = noise_scale.mean().item()
+    def batch(self, soft: SoftCodes, assigned: Tensor, hot: Tensor | None) -> dict[str, float]:
+        """Numbers of one batch's items, level by level and their means.
+
+        Args:
+            soft: their codes in the forward pass, without noise, and as the noise draws them.
+            assigned: LongTensor (n, levels), their SIDs, which decide whether a code is hot.
+            hot: (levels, codebook size), for decays that know such a thing.
+
+        Returns:
+            `agreement`, share of the forward pass's codes that are those without noise now;
+            `explored`, share for which the noise draws another code; `hot_share`; `noise_scale`.
+        """
+        shares = {
+            "agreement": soft.codes == soft.plain,
+            "explored": soft.drawn != soft.plain,
+        }
         if hot is not None:
-            on = [hot[j][plain[:, j]].float().mean().item() for j in range(plain.shape[1])]
-            parts |= {f"hot_share_{i + 1}": value for i, value in enumerate(on)}
-            parts["hot_share"] = sum(on) / len(on)
+            columns = [hot[j][assigned[:, j]] for j in range(assigned.shape[1])]
+            shares["hot_share"] = torch.stack(columns, 1)
+        parts = {"noise_scale": soft.noise_scale.mean().item()}
+        for name, values in shares.items():
+            each = values.float().mean(0).tolist()
+            parts |= {f"{name}_{i + 1}": value for i, value in enumerate(each)}
+            parts[name] = sum(each) / len(each)
         return parts
 
     def epoch(
@@ -78,19 +92,34 @@ class SidWatch:
     def restore(self, records: list[dict[str, Any]]) -> None:
         """Go on after the epochs in `records`."""
         self.epochs = max((record["epoch"] for record in records), default=0)
+        fallen = {r["level"] for r in records if self._collapsed(r["level"], r["perplexity"])}
+        self.warned = {int(level) for level in fallen}
+
+    def name_collapse(self, codes: np.ndarray) -> None:
+        """Say in the log which levels of codes (items, levels) have collapsed, each once a run."""
+        for stats in sid_stats(codes, self.size).levels:
+            self._name(stats.level + 1, stats.perplexity)
+
+    def _collapsed(self, level: int, perplexity: float) -> bool:
+        before = self.begin[level - 1].perplexity
+        # Of a small codebook a tenth can be less than one code; two are few enough then.
+        return perplexity < max(COLLAPSED * before, min(2.0, before / 2))
+
+    def _name(self, level: int, perplexity: float) -> None:
+        if level in self.warned or not self._collapsed(level, perplexity):
+            return
+        self.warned.add(level)
+        log.warning(
+            "collapse: level %d is down to %.1f effective codes from %.1f, after epoch %d",
+            level,
+            perplexity,
+            self.begin[level - 1].perplexity,
+            self.epochs,
+        )
 
     def _warn(self, levels: list[dict[str, Any]], drift: float) -> None:
-        for level, before in zip(levels, self.begin, strict=True):
-            key = f"level {level['level']}"
-            if level["perplexity"] < COLLAPSED * before.perplexity and key not in self.warned:
-                self.warned.add(key)
-                log.warning(
-                    "collapse: %s is down to %.1f effective codes from %.1f, after epoch %d",
-                    key,
-                    level["perplexity"],
-                    before.perplexity,
-                    self.epochs,
-                )
+        for level in levels:
+            self._name(level["level"], level["perplexity"])
         if drift == 0 and self.epochs == STILL_AFTER:
             log.warning(
                 "no item has changed its SID after %d epochs: the tokenizer's learning rate may be "

@@ -12,6 +12,7 @@ tau = 1, c is drawn from softmax(l) itself (the Gumbel-max trick), which gives t
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from diger.tokenizer.base import Tokenizer
 
 Noise = Literal["gumbel", "gaussian", "none"]
 GUMBEL_STD = math.pi / math.sqrt(6)
+log = logging.getLogger("diger.training")
 CALIBRATION_ITEMS = 32_768  # more of them would not move the mean
 
 
@@ -34,12 +36,15 @@ class SoftCodes:
 
     Attributes:
         codes: LongTensor (n, levels): the hard codes of the forward pass.
+        drawn: LongTensor (n, levels): argmax(l + g), the codes that the noise would choose, given
+            the residuals of `codes`.
         mixture: per level (n, codebook size): one-hot in value, soft in gradient.
         plain: LongTensor (n, levels): the codes without noise, given the residuals of `codes`.
         noise_scale: (n, levels) factors that were put on the noise.
     """
 
     codes: Tensor
+    drawn: Tensor
     mixture: tuple[Tensor, ...]
     plain: Tensor
     noise_scale: Tensor
@@ -74,26 +79,29 @@ def soft_codes(
         scale: (levels,) factors on the similarities; see `calibrate`.
         temperature: tau, above 0.
         noise: its kind.
-        noise_scale: (level, plain codes (n,)) to factors (n,); None is 1 for all.
+        noise_scale: (level, assigned codes (n,)) to factors (n,), the assigned ones being those of
+            `fixed`, or else those without noise; None is 1 for all.
         fixed: LongTensor (n, levels): hard codes of the forward pass, e.g. those of the last
             refresh; noise then acts on the backward pass alone. None takes argmax(l + g).
         winner_only: the naive straight-through estimator: only the chosen codeword receives a
-            gradient, through its own logit.
+            gradient, through its own logit. At the labels that gradient can only push away: the
+            loss falls where the winner's share of the target does.
     """
     z = tokenizer.latent(x)
     residual = z
-    codes, mixture, plain, scales = [], [], [], []
+    codes, drawn, mixture, plain, scales = [], [], [], [], []
     for level in range(tokenizer.levels):
         logits = tokenizer.level_logits(residual, level) * scale[level]
         best = logits.detach().argmax(-1)
         factor = torch.ones(best.shape, device=best.device)
         if noise != "none":
             if noise_scale is not None:
-                factor = noise_scale(level, best)
+                factor = noise_scale(level, best if fixed is None else fixed[:, level])
             logits = logits + draw(noise, logits) * factor[:, None]
         else:
             factor = torch.zeros_like(factor)
-        hard = logits.detach().argmax(-1) if fixed is None else fixed[:, level]
+        noisy = logits.detach().argmax(-1)
+        hard = noisy if fixed is None else fixed[:, level]
         one_hot = F.one_hot(hard, tokenizer.codebook_size).to(logits.dtype)
         if winner_only:
             won = logits.gather(1, hard[:, None]) / temperature
@@ -104,10 +112,15 @@ def soft_codes(
         # Detached: where an item goes next is no reason to move the codewords it came through.
         residual = residual - tokenizer.codebooks[level].detach()[hard]
         codes.append(hard)
+        drawn.append(noisy)
         plain.append(best)
         scales.append(factor)
     return SoftCodes(
-        torch.stack(codes, 1), tuple(mixture), torch.stack(plain, 1), torch.stack(scales, 1)
+        torch.stack(codes, 1),
+        torch.stack(drawn, 1),
+        tuple(mixture),
+        torch.stack(plain, 1),
+        torch.stack(scales, 1),
     )
 
 
@@ -133,4 +146,12 @@ def calibrate(tokenizer: Tokenizer, x: Tensor, confidence: float) -> Tensor:
             low, high = (middle, high) if top < confidence else (low, middle)
         scale.append(math.exp((low + high) / 2))
         residual = residual - tokenizer.codebooks[level, codes[:, level]]
+        if abs(top - confidence) > 0.01:
+            log.warning(
+                "level %d: no scale gives a mean top probability of %.2f, the nearest is %.2f (are "
+                "there codewords twice?); its noise will mean something else",
+                level + 1,
+                confidence,
+                top,
+            )
     return torch.tensor(scale, device=x.device)

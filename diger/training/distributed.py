@@ -149,6 +149,16 @@ def of_first(*values: float) -> list[float]:
     return _sum(torch.tensor(values, dtype=torch.float64) * is_first()).tolist()
 
 
+def alike(value: Tensor) -> Tensor:
+    """The first process's tensor in all: rounding may differ between devices of two kinds."""
+    if processes() == 1:
+        return value
+    shared = value.to(_device()).contiguous()
+    with _others_are_there():
+        distributed.broadcast(shared, src=0)
+    return shared.to(value.device)
+
+
 def gather(value: Tensor) -> list[Tensor]:
     """Every process's tensor, all of one shape and type, in the order of their ranks."""
     if processes() == 1:

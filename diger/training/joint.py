@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from diger.config import JointConfig
 from diger.decoding.trie import Trie
 from diger.diagnostics.drift import SidWatch
+from diger.errors import DigerError
 from diger.evaluation.rankers import SidRanker
 from diger.evaluation.ranking import Ranker
 from diger.recommender.base import Batch, CodeView, Recommender
@@ -30,6 +31,7 @@ from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import TokenizerConfig, assign_catalogue
 from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.suffix import assign_suffix
+from diger.training import distributed
 from diger.training.task import decayed_groups, recommendation_loss
 from diger.uncertainty.base import Decay
 from diger.uncertainty.build import build_decay
@@ -67,6 +69,11 @@ class JointModule(nn.Module):
         )
         self.register_buffer("scale", scale)
         self.register_buffer("content", content, persistent=False)
+
+
+def _float32(x: Tensor) -> torch.autocast:
+    """Whatever the precision of the recommender, the tokenizer works in float32."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 class JointTask:
@@ -121,8 +128,8 @@ class JointTask:
         groups.append({"params": tokenizer, "lr": rate, "weight_decay": 0.0, "name": "tokenizer"})
         own = list(self.decay.parameters())
         if own:
-            sigma = self.config.uncertainty.sdud.learning_rate
-            groups.append({"params": own, "lr": sigma, "weight_decay": 0.0, "name": "sigma"})
+            slow = self.decay.learning_rate
+            groups.append({"params": own, "lr": slow, "weight_decay": 0.0, "name": "decay"})
         return groups
 
     def norm_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -144,29 +151,31 @@ class JointTask:
         if self._settled:
             return self._recommendation(plain_view, index, batch)
         x = self.module.content[unique]
-        levels = self.tokenizer.levels
+        assigned = cached[:, : self.tokenizer.levels]
         parts: dict[str, float] = {}
         if self.method == "detached":
             view = plain_view
         else:
             sampled = self.config.forward == "sampled"
-            soft = soft_codes(
-                self.tokenizer,
-                x,
-                scale=self.module.scale,
-                temperature=self.config.temperature * self.decay.temperature(),
-                noise=self.config.uncertainty.noise,
-                noise_scale=self.decay.noise_scale,
-                fixed=None if sampled else cached[:, :levels],
-                winner_only=self.method == "ste",
-            )
-            codes = torch.cat([soft.codes, cached[:, levels:]], dim=1)
+            with _float32(x):  # an encoder in bfloat16 would give items other codes than their SIDs
+                soft = soft_codes(
+                    self.tokenizer,
+                    x,
+                    scale=self.module.scale,
+                    temperature=self.config.temperature * self.decay.temperature(),
+                    noise=self.config.uncertainty.noise,
+                    noise_scale=self.decay.noise_scale,
+                    fixed=None if sampled else assigned,
+                    winner_only=self.method == "ste",
+                )
+            codes = torch.cat([soft.codes, cached[:, assigned.shape[1] :]], dim=1)
             view = replace(plain_view, codes=codes, mixture=soft.mixture, places=self._places)
-            self.decay.observe(soft.plain[torch.searchsorted(unique, batch.events())])
-            parts |= self.watch.batch(soft.codes, soft.plain, soft.noise_scale, self.decay.hot())
+            parts |= self.watch.batch(soft, assigned, self.decay.hot())
+            self.decay.observe(assigned[torch.searchsorted(unique, batch.events())])
         loss, more = self._recommendation(view, index, batch)
         parts |= more
-        own = self.tokenizer.losses(x)
+        with _float32(x):
+            own = self.tokenizer.losses(x)
         parts |= {f"loss_{name}": value.item() for name, value in own.items()}
         loss = loss + self.config.tokenizer_weight * (own["vq"] + own["reconstruction"])
         penalty = self.decay.penalty(torch.tensor(parts["loss_codes"], device=loss.device))
@@ -203,9 +212,11 @@ class JointTask:
         if not self._settled:
             self.refresh()
         codes, last = self.module.sids[:, :-1], self.module.epoch_codes
-        report = self.watch.epoch(codes.cpu().numpy(), last.cpu().numpy())
+        row, levels = self.watch.epoch(codes.cpu().numpy(), last.cpu().numpy())
+        for level, scale in zip(levels, self.module.scale.tolist(), strict=True):
+            level["logit_scale"] = scale
         last.copy_(codes)
-        return report
+        return row, levels
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -216,10 +227,17 @@ class JointTask:
         """
         old = self.module.sids.cpu().numpy()
         assigned = assign_catalogue(self.tokenizer, self.naming, self.module.content)
-        codes = assigned.cpu().numpy()
+        codes = distributed.alike(assigned).cpu().numpy()
         if (codes == old[:, :-1]).all():
             return
-        suffix = assign_suffix(codes, old[:, -1], old[:, :-1], size=self.model.sizes[-1])
+        try:
+            suffix = assign_suffix(codes, old[:, -1], old[:, :-1], size=self.model.sizes[-1])
+        except DigerError as error:
+            self.watch.name_collapse(codes)
+            raise DigerError(
+                f"joint training moved too many items to one place after epoch "
+                f"{self.watch.epochs}: {error}; or lower joint.learning_rate"
+            ) from None
         full = np.concatenate([codes, suffix[:, None]], axis=1)
         self.module.sids.copy_(torch.from_numpy(full))
         self._index()

@@ -1,10 +1,10 @@
 """Rates that hold for runs of any length.
 
-What is set per update (the tokenizer's and sigma's learning rates, the momentum of code usage) does
-something else in a run with more updates: at one rate, codewords move as far as there are updates
-to move them. A recipe therefore says for how many updates its rates are, and a run with more or
-fewer goes slower or faster in proportion. Warm-up, schedules and refreshes go by shares of the run
-and by epochs as it is.
+What is set per update (the tokenizer's and sigma's learning rates, the momentum of code usage, the
+updates between two refreshes) does something else in a run with more updates: at one rate,
+codewords move as far as there are updates to move them. A recipe therefore says for how many
+updates its rates are, and a run with more or fewer goes slower or faster in proportion. Warm-up and
+schedules go by shares of the run as it is.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def paced(config: JointConfig, updates: int) -> JointConfig:
     return config.model_copy(
         update={
             "learning_rate": config.learning_rate * factor,
+            "refresh": max(1, round(config.refresh / factor)) if config.refresh else 0,
             "uncertainty": noisy.model_copy(update={"sdud": sdud, "frqud": frqud}),
         }
     )

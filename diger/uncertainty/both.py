@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from diger.uncertainty.base import Decay
+from diger.uncertainty.config import UncertaintyConfig
 from diger.uncertainty.frqud import Frqud
 from diger.uncertainty.sdud import Sdud
 
@@ -12,14 +13,20 @@ from diger.uncertainty.sdud import Sdud
 class SdudFrqud(Decay):
     """The product of the two scales; each keeps its own state."""
 
+    name = "sdud+frqud"
+
     def __init__(self, sdud: Sdud, frqud: Frqud) -> None:
         super().__init__()
+        self.learning_rate = sdud.learning_rate
         self.sdud = sdud
         self.frqud = frqud
 
-    def start(self, codes: Tensor) -> None:
-        """Set the usage to that of codes (n, levels)."""
-        self.frqud.start(codes)
+    @classmethod
+    def build(cls, config: UncertaintyConfig, codes: Tensor, codebook_size: int) -> SdudFrqud:
+        """From the tables of both."""
+        return cls(
+            Sdud.build(config, codes, codebook_size), Frqud.build(config, codes, codebook_size)
+        )
 
     def noise_scale(self, level: int, codes: Tensor) -> Tensor:
         """Sigma on hot codes, 0 on the others."""

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+
 from torch import Tensor
 
+import diger.uncertainty
+from diger.errors import DigerError
 from diger.uncertainty.base import Decay
-from diger.uncertainty.both import SdudFrqud
 from diger.uncertainty.config import UncertaintyConfig
-from diger.uncertainty.frqud import Frqud
-from diger.uncertainty.schedules import CosineDecay, TemperatureAnnealing
-from diger.uncertainty.sdud import Sdud
+
+
+def decays() -> dict[str, type[Decay]]:
+    """Every strategy by its name: the classes of this folder, and what else was imported."""
+    for module in pkgutil.iter_modules(diger.uncertainty.__path__):
+        import_module(f"{diger.uncertainty.__name__}.{module.name}")
+    return {kind.name: kind for kind in _family(Decay) if "name" in vars(kind)}
 
 
 def build_decay(config: UncertaintyConfig, codes: Tensor, codebook_size: int) -> Decay:
-    """The decay that `config` names; usage starts at that of the catalogue's codes (n, levels)."""
-    sdud = Sdud(offset=config.sdud.offset, initial=config.sdud.initial)
-    frqud = Frqud(
-        levels=codes.shape[1],
-        codebook_size=codebook_size,
-        momentum=config.frqud.momentum,
-        threshold=config.frqud.threshold,
-    )
-    frqud.start(codes)
-    match config.decay:
-        case "sdud":
-            return sdud
-        case "frqud":
-            return frqud
-        case "sdud+frqud":
-            return SdudFrqud(sdud, frqud)
-        case "tau-anneal":
-            return TemperatureAnnealing(final=config.tau_anneal.final)
-        case "cosine":
-            return CosineDecay()
-    return Decay()
+    """The decay that `config` names, for a catalogue of codes (n, levels).
+
+    Raises:
+        DigerError: none has this name.
+    """
+    known = decays()
+    if config.decay not in known:
+        raise DigerError(f'there is no decay "{config.decay}"; known: {", ".join(sorted(known))}')
+    return known[config.decay].build(config, codes, codebook_size)
+
+
+def _family(kind: type[Decay]) -> Iterator[type[Decay]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)

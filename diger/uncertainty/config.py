@@ -10,10 +10,14 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
+    field_validator,
     model_validator,
 )
 
-DecayName = Literal["none", "sdud", "frqud", "sdud+frqud", "tau-anneal", "cosine"]
+from diger.errors import did_you_mean
+
+# What comes along; of other names the classes themselves are asked, which takes torch.
+KNOWN_DECAYS = ("none", "sdud", "frqud", "sdud+frqud", "tau-anneal", "cosine")
 
 
 class _Frozen(BaseModel):
@@ -53,18 +57,32 @@ class UncertaintyConfig(_Frozen):
     """Which noise is put on the logits of codes, and how it decays.
 
     noise: Gumbel (0, 1), Gaussian of the same standard deviation, or none.
-    decay: how it goes away; each has its own table.
+    decay: how it goes away, the name of a class in this folder; some have a table of their own.
     """
 
     noise: Literal["gumbel", "gaussian", "none"] = "gumbel"
-    decay: DecayName = "frqud"
+    decay: Annotated[str, Field(max_length=40)] = "frqud"
     sdud: SdudConfig = SdudConfig()
     frqud: FrqudConfig = FrqudConfig()
     tau_anneal: TauAnnealConfig = TauAnnealConfig()
 
+    @field_validator("decay")
+    @classmethod
+    def _decay_exists(cls, name: str) -> str:
+        if name not in KNOWN_DECAYS:
+            from diger.uncertainty.build import decays
+
+            known = sorted(decays())
+            if name not in known:
+                raise ValueError(
+                    f"there is no such decay; known: {', '.join(known)}{did_you_mean(name, known)}"
+                )
+        return name
+
     @model_validator(mode="after")
     def _decay_needs_noise(self) -> UncertaintyConfig:
-        if self.noise == "none" and self.decay != "none":
+        # Annealing goes by the temperature, with noise or without.
+        if self.noise == "none" and self.decay not in ("none", "tau-anneal"):
             raise ValueError(
                 f'decay "{self.decay}" needs noise to decay, and noise is "none"; '
                 'write decay = "none", or noise = "gumbel"'

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diger.uncertainty.base import Decay
+from diger.uncertainty.config import UncertaintyConfig
 
 
 class Frqud(Decay):
@@ -19,6 +20,7 @@ class Frqud(Decay):
     usage: buffer (levels, codebook size), shares that sum to 1 at each level.
     """
 
+    name = "frqud"
     usage: Tensor
 
     def __init__(
@@ -28,6 +30,18 @@ class Frqud(Decay):
         self.momentum = momentum
         self.threshold = threshold
         self.register_buffer("usage", torch.full((levels, codebook_size), 1 / codebook_size))
+
+    @classmethod
+    def build(cls, config: UncertaintyConfig, codes: Tensor, codebook_size: int) -> Frqud:
+        """From `[joint.uncertainty.frqud]`; usage starts at that of the codes."""
+        decay = cls(
+            levels=codes.shape[1],
+            codebook_size=codebook_size,
+            momentum=config.frqud.momentum,
+            threshold=config.frqud.threshold,
+        )
+        decay.start(codes)
+        return decay
 
     def start(self, codes: Tensor) -> None:
         """Set the usage to that of codes (n, levels)."""
@@ -54,8 +68,7 @@ class Frqud(Decay):
 def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of a tensor over the processes of a distributed run; itself where there is one.
 
-    Each process is told of the whole batch's codes, so that all weigh the same; they differ only
-    where codes are sampled, each process drawing its own noise.
+    Each process is told of the whole batch's codes, so that all weigh the same.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(value)

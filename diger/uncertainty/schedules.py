@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from diger.uncertainty.base import Decay
+from diger.uncertainty.config import UncertaintyConfig
 
 
 class CosineDecay(Decay):
     """Noise of all items falls from 1 to 0 along half a cosine over training."""
+
+    name = "cosine"
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,10 +32,19 @@ class CosineDecay(Decay):
 class TemperatureAnnealing(Decay):
     """Full noise; the temperature falls exponentially to `final` times its start."""
 
+    name = "tau-anneal"
+
     def __init__(self, *, final: float) -> None:
         super().__init__()
         self.final = final
         self.factor = 1.0
+
+    @classmethod
+    def build(
+        cls, config: UncertaintyConfig, codes: Tensor, codebook_size: int
+    ) -> TemperatureAnnealing:
+        """From `[joint.uncertainty.tau_anneal]`."""
+        return cls(final=config.tau_anneal.final)
 
     def begin_update(self, done: float) -> None:
         """Set the factor from the share of updates done."""
