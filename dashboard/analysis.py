@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dashboard.panel import Lens
+from dashboard.view import unfiltered
 from diger.bundle import tables
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
@@ -17,13 +18,17 @@ BASELINE = "static"
 
 
 def claims(lens: Lens, metric: str, *, simulated: bool) -> list[Claim]:
-    """The challenger against static on every dataset shown, real or simulated, and judged."""
+    """The challenger against static on every dataset shown, real or simulated, and judged.
+
+    The family is all datasets there are: leaving some out of sight changes no verdict.
+    """
+    whole = Lens(lens.library, unfiltered(lens.view))
     made = []
-    for dataset in lens.datasets:
-        row = lens.summary[lens.summary["dataset"] == dataset].iloc[0]
+    for dataset in whole.datasets:
+        row = whole.summary[whole.summary["dataset"] == dataset].iloc[0]
         if bool(row["simulated"]) == simulated:
-            made.append(_claim(lens, dataset, metric, simulated))
-    return judge(made)
+            made.append(_claim(whole, dataset, metric, simulated))
+    return [one for one in judge(made) if one.dataset in lens.datasets]
 
 
 def chosen(lens: Lens, dataset: str) -> tuple[pd.Series, pd.Series]:

@@ -28,7 +28,8 @@ TERMS: dict[str, str] = {
     "keeping the same seeds and users. With few seeds it is a guide, which is why every seed's "
     "difference is shown. One seed has no interval.",
     "verdict": "Better or worse only if the Holm-adjusted p is at most 0.05, at least 3 seeds "
-    "stand behind it, and every seed points the same way.",
+    "stand behind it, and every seed points the same way. p is the larger of the bootstrap's and "
+    "of a t-test over the seeds' differences.",
     "Holm": "Correction for making several claims: the family is one claim a real dataset, the "
     "arm chosen on validation before the test split is read.",
     "randomisation test": "Signs of the users' differences are drawn anew. Its p is about these "

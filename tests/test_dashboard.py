@@ -19,6 +19,7 @@ if str(ROOT) not in sys.path:
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from dashboard import sources  # noqa: E402
+from dashboard.analysis import claims  # noqa: E402
 from dashboard.glossary import TERMS  # noqa: E402
 from dashboard.library import Library  # noqa: E402
 from dashboard.pages import PAGES  # noqa: E402
@@ -124,8 +125,7 @@ def test_broken_bundles_do_not_hurt_the_rest(monkeypatch, tmp_path):
 def test_findings_state_the_numbers(library):
     found = panels(library)
     assert found["main_metric"].finding == (
-        "Differentiable: better than static on 1 of 3 datasets, no difference shown on 1, worse "
-        "on 1 (ndcg@10)"
+        "Differentiable: better than static on 1 of 3 datasets, no difference shown on 2 (ndcg@10)"
     )
     assert found["simulated"].finding.startswith(
         "Simulated data, not counted: differentiable is better than static on demo"
@@ -167,6 +167,12 @@ def test_filters_hold_everywhere(library):
     assert "no differentiable runs on Alpha" in found["main_metric"].missing
     table = found["table"].figures[0].table
     assert set(table["arm"]) == {"static", "sasrec"}
+
+
+def test_datasets_out_of_sight_stay_in_the_family_of_claims(library):
+    every = {c.dataset: c for c in claims(lens(library), "ndcg@10", simulated=False)}
+    alone = claims(lens(library, data=("alpha",)), "ndcg@10", simulated=False)
+    assert len(every) == 3 and alone == [every["alpha"]]
 
 
 def test_variants_are_shown_when_asked_for(monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from diger.statistics.bootstrap import (
     compare,
     percentile_interval,
     replicates,
+    t_test_p,
     two_sided_p,
 )
 from diger.statistics.holm import holm
@@ -113,6 +114,25 @@ def test_percentiles_and_p_by_hand():
     assert two_sided_p(np.array([-1.0, 1.0])) == 1.0
     with pytest.raises(DigerError, match="between 0 and 1"):
         percentile_interval(np.arange(3.0), 1.0)
+
+
+def test_the_t_test_is_scipys():
+    stats = pytest.importorskip("scipy.stats")
+    for values in ([0.1, 0.3, -0.05], [0.2, 0.21, 0.19, 0.3, 0.1], [1.0, 1.5]):
+        ours = t_test_p(np.array(values))
+        assert ours == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue)
+    assert t_test_p(np.zeros(3)) == 1.0 and t_test_p(np.ones(3)) == 0.0
+
+
+def test_few_seeds_that_differ_as_a_whole_are_no_finding_by_luck():
+    """Under no difference, where all spread is between seeds, a true 5 % test rejects 5 %."""
+    rng = np.random.default_rng(0)
+    users = np.zeros((3, 200))
+    found = [
+        compare(users, users + rng.normal(0, 1, (3, 1)), (0, 1, 2), samples=200).p_value
+        for _ in range(400)
+    ]
+    assert np.mean([p <= 0.05 for p in found]) < 0.09  # the bootstrap alone: a quarter
 
 
 def test_random_signs_give_the_p_of_all_sign_patterns():

@@ -264,6 +264,11 @@ def test_claims_need_holm_three_seeds_and_one_direction():
     assert judge([made(0.04), made(0.5, simulated=True)])[0].outcome == "better"
     assert judge([made(0.01, seeds=2)])[0].outcome == "too few seeds"
     assert judge([made(0.01, difference=-0.01)])[0].outcome == "worse"
+    waiting = Claim("e", "e", False, "ndcg@10", reason="not run")
+    assert judge([made(0.04), waiting])[0].outcome == "no difference shown"  # it is of two
+    assert judge([made(0.02), waiting])[0].adjusted_p == pytest.approx(0.04)
+    assert judge([made(0.02), waiting])[1].adjusted_p is None
+    assert judge([made(0.02), made(None, seeds=1)])[0].adjusted_p == pytest.approx(0.04)
     mixed = made(0.01)
     per_seed = ((0, 0.03), (1, -0.001), (2, 0.03))
     difference = Difference(**{**mixed.difference.__dict__, "per_seed": per_seed})
@@ -278,7 +283,7 @@ def test_claims_need_holm_three_seeds_and_one_direction():
         ([], "No real dataset has both"),
         ([made(0.01)], "X is better than Y on the one dataset compared"),
         ([made(0.9), made(0.9)], "X shows no difference from Y on both datasets compared"),
-        ([made(0.01), made(0.01, seeds=1)], "; no verdict on 1 more (fewer than 3 seeds)"),
+        ([made(0.01), made(None, seeds=1)], "; no verdict on 1 more (fewer than 3 seeds)"),
         ([made(0.01, simulated=True)], "compared on simulated data only"),
         (
             [made(0.9), made(0.001, difference=-0.1)],

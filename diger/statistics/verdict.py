@@ -107,13 +107,15 @@ def claim(
 
 
 def judge(claims: Sequence[Claim]) -> list[Claim]:
-    """The claims with adjusted p and outcome; the family are those on real data with an interval.
+    """The claims with adjusted p and outcome; the family are those on real data.
 
-    Claims on simulated data get an outcome from their own p, without a correction.
+    One that has not been run, or has one seed, stays in the family and counts as shown by nothing
+    (p = 1): what is added later can only lower the others' adjusted p. Claims on simulated data get
+    an outcome from their own p, without a correction.
     """
-    family = [i for i, c in enumerate(claims) if _has_p(c) and not c.simulated]
+    family = [i for i, c in enumerate(claims) if not c.simulated]
     adjusted = dict(zip(family, holm([_p(claims[i]) for i in family]), strict=True))
-    return [_judged(c, adjusted.get(i)) for i, c in enumerate(claims)]
+    return [_judged(c, adjusted.get(i) if _has_p(c) else None) for i, c in enumerate(claims)]
 
 
 def in_words(claims: Sequence[Claim], arm: str, baseline: str) -> str:
@@ -180,8 +182,8 @@ def _has_p(one: Claim) -> bool:
 
 
 def _p(one: Claim) -> float:
-    assert one.difference is not None and one.difference.p_value is not None
-    return one.difference.p_value
+    p = one.difference.p_value if one.difference else None
+    return 1.0 if p is None else p
 
 
 def _seeds(one: Claim) -> int:

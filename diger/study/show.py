@@ -134,6 +134,13 @@ def _notes(results: Results) -> list[str]:
         notes.append(
             f"made by {len(results.versions)} versions of the code: {', '.join(results.versions)}"
         )
+    real = [one for one in results.claims if not one.simulated]
+    run = sum(one.adjusted_p is not None for one in real)
+    if 0 < run < len(real):
+        notes.append(
+            f"of {len(real)} declared claims on real data {run} can be judged; all count in the "
+            "correction"
+        )
     machines = [m for m in dict.fromkeys(results.summary["hardware"].dropna()) if m]
     if len(machines) > 1:
         notes.append(f"made on different machines, seconds do not compare: {'; '.join(machines)}")
