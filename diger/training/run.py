@@ -32,6 +32,7 @@ from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
 from diger.training import distributed
+from diger.training.environment import code_version
 from diger.training.export import RunRecord, write_bundle
 from diger.training.joint import JointTask
 from diger.training.loop import EpochEvent, FitResult, fit, peak_memory
@@ -111,6 +112,7 @@ def train(
         diger.training.loop.Interrupted: Ctrl-C; the same call goes on.
     """
     listener = (listener if distributed.is_first() else None) or Listener()
+    code_version()  # noted now: files may have been changed by the time the bundle is written
     sids_from = sids_from or start_from
     out = Path(out)
     if out.name in ("", "..") or out.resolve() == Path.cwd():
