@@ -263,6 +263,34 @@ def test_the_setting_that_differs_is_named(plain):
     assert survey([run])[0].reason.endswith("training.ema is not set there, 0.9 here")
 
 
+def test_what_was_made_from_a_former_bundle_is_not_done(tmp_path):
+    text = STUDY.replace('sids_from = "diff', 'start_from = "diff')
+    runs = grid(make(tmp_path, text))
+    source, run = select(runs, "ring/differentiable/0"), select(runs, "ring/frozen/0")
+    draw(job_of(source))
+    name = source.out.name
+    files = Bundle.open(source.out).manifest.files
+    hashes = {file: files[file].sha256 for file in ("items.parquet", "ranks.parquet")}
+    hashes["model.safetensors"] = "f" * 64  # dropped since
+    for told, at in (
+        ({}, ""),  # of an earlier version
+        ({"files": hashes}, ""),
+        ({"files": {**hashes, "items.parquet": "e" * 64}}, "items.parquet"),
+        ({"files": {**hashes, "ranks.parquet": "e" * 64}}, "ranks.parquet"),
+    ):
+        origin = {"name": name, **told}
+        draw(job_of(run), start_from=origin, sids_from={"name": name})
+        (cell,) = survey([run])
+        assert cell.state == ("in the way" if at else "done")
+        if at:
+            what = f"start_from is {name}, which was made again since ({at} is another)"
+            assert cell.reason.endswith(what)
+        shutil.rmtree(run.out)
+    draw(job_of(run), start_from=origin, sids_from=origin)
+    shutil.rmtree(source.out)  # moved away: nothing to compare with
+    assert survey([run])[0].state == "done"
+
+
 def test_settings_that_play_no_part_do_not_count(plain):
     for arm, state in (("popularity", "done"), ("static", "in the way")):
         run = select(grid(plain), f"ring/{arm}/0")

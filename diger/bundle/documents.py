@@ -58,12 +58,16 @@ class HardwareEntry(TypedDict, total=False):
 
 
 class OriginEntry(TypedDict, total=False):
-    """A bundle from which a run took something."""
+    """A bundle from which a run took something.
+
+    `hash` changes where its weights are dropped later; those of its `files` do not.
+    """
 
     name: str
     arm: ArmEntry
     seed: int
     hash: str
+    files: dict[str, str]  # what was taken, or follows from it: name -> SHA-256
 
 
 class Config(TypedDict, total=False):

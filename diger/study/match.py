@@ -1,18 +1,21 @@
 """Is a bundle the one that a run of a study would make?
 
-It is where recipe, seed, data and the runs it started from are the same. Names, descriptions and
-places of files do not count. A setting that recipes gained since the bundle was written was not
-there, which is the same as off: it counts where it is on now. The code's version and the weights'
-precision do not count: the table shows the former, and the latter says how weights are kept, not
-what was trained.
+It is where recipe, seed, data and the runs it started from are the same, the latter as they are
+now: where one was made again and came out otherwise, what was made from it is not done any more.
+Names, descriptions and places of files do not count. A setting that recipes gained since the bundle
+was written was not there, which is the same as off: it counts where it is on now. The code's
+version and the weights' precision do not count: the table shows the former, and the latter says how
+weights are kept, not what was trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from diger.bundle.documents import entry
+from diger.bundle.manifest import read_manifest
 from diger.bundle.reader import Bundle
 from diger.bundle.settings import settings
 from diger.bundle.text import printable
@@ -46,7 +49,26 @@ def mismatch(bundle: Bundle, run: Run, fingerprint: str | None) -> str | None:
         expected = None if wanted is None else _bundle_name(wanted)
         if told != expected:
             return f"{name} is {told or 'not set'} there, {expected or 'not set'} here"
+        if expected is not None:
+            remade = _remade(run.out.with_name(expected), entry(config, name, "files"))
+            if remade:
+                return f"{name} is {expected}, which was made again since ({remade} is another)"
     return None
+
+
+def _remade(source: Path, files: Any) -> str | None:
+    """The first of `files`, as a run found them in its source, which is another there now.
+
+    None where all are the same, or where it cannot be told: bundles of earlier versions have no
+    `files`, the source may have been moved away, and its weights dropped.
+    """
+    manifest = read_manifest(source)
+    if manifest is None or not isinstance(files, Mapping):
+        return None
+    there = manifest.files
+    return next(
+        (n for n, sha256 in files.items() if n in there and there[n].sha256 != sha256), None
+    )
 
 
 def _bundle_name(key: str) -> str:

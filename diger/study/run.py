@@ -145,7 +145,14 @@ class _Work:
             self.cells[run.key] = cell
             self.outcome.made.append(run.key)
             self.watcher.ended(run, cell, "")
+            self._look_again(run.key)
             self.tidy()
+
+    def _look_again(self, key: str) -> None:
+        """What was made of a run's former bundle may not be done any more, and need its weights."""
+        for other, cell in self.cells.items():
+            if key in cell.run.sources and cell.state == "done":
+                self.cells[other] = look(cell.run, None)
 
     def _attempt(self, run: Run) -> Cell:
         """The cell of a run, made now or by another process in the meantime."""

@@ -136,8 +136,9 @@ def _config(record: RunRecord) -> dict[str, Any]:
         "tokenizer": tokenizer,
         "content": content,
         "seed": record.seed,
-        "sids_from": _origin(record.sids_from),
-        "start_from": _origin(record.start_from),
+        "sids_from": _origin(record.sids_from, (schema.ITEMS,)),
+        # Ranks follow from the weights, and are still there when these have been dropped.
+        "start_from": _origin(record.start_from, (schema.ITEMS, schema.MODEL, schema.RANKS)),
         "code_version": code_version(),
         "hardware": hardware(record.device) | _together(),
         "seconds": {k: round(v, 3) for k, v in record.seconds.items()},
@@ -170,13 +171,15 @@ def _together() -> dict[str, int]:
     return {"processes": count} if count > 1 else {}
 
 
-def _origin(path: Path | None) -> dict[str, Any] | None:
-    """Which bundle something was taken from."""
+def _origin(path: Path | None, files: tuple[str, ...]) -> dict[str, Any] | None:
+    """Which bundle something was taken from, with the SHA-256 of those of `files` it has."""
     if path is None:
         return None
     bundle = Bundle.open(path, verify=False)
     told = {"arm": bundle.config["arm"], "seed": bundle.config["seed"]}
-    return {"name": bundle.name, **told, "hash": bundle.hash}
+    there = bundle.manifest.files
+    hashes = {name: there[name].sha256 for name in files if name in there}
+    return {"name": bundle.name, **told, "hash": bundle.hash, "files": hashes}
 
 
 def _count(model: nn.Module | None) -> int:
