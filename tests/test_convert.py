@@ -20,6 +20,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from diger.bundle.reader import Bundle
 from diger.cli import app
 from diger.config import T5Config, load_recipe
 from diger.content.transform import ContentTransform
@@ -513,6 +514,9 @@ def test_from_the_command_line_to_recommendations(tmp_path, monkeypatch):
         training={"epochs": 1, "batch_size": 32},
     )
     bundle = toys.train(recipe, Path("data/toys"), Path("toys-static-s0"), device=toys.CPU)
+    entry = Bundle.open(bundle).config["tokenizer"]
+    assert entry["checkpoint"] == "toys.rqvae.safetensors"  # not where it lay
+    assert entry["checkpoint_sha256"] == sha256(Path("data/toys.rqvae.safetensors"))
     Path("data/toys.rqvae.safetensors").rename("data/elsewhere.safetensors")
     model = load_model(bundle)  # a bundle carries its own weights
     assert model.sids is not None

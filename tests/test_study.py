@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import core_toys as toys
+import numpy as np
 import pytest
 from study_toys import STUDY, Drawn, draw, go, job_of, keys, make, make_plain, states
 
 import diger
 from diger.bundle.reader import Bundle
+from diger.config import ContentConfig
+from diger.content.encoder import revision_here
+from diger.content.vectors import write_tensors
 from diger.errors import Busy, DigerError, Stopped
 from diger.study.config import Study, load_study
 from diger.study.estimate import duration, estimate, expected_seconds
 from diger.study.grid import grid, select
 from diger.study.job import Job
+from diger.study.made_of import file_digest
 from diger.study.progress import survey
+from diger.tokenizer.config import TokenizerConfig
 
 ROOT = Path(diger.__file__).parents[1]
 
@@ -240,6 +249,67 @@ def test_a_bundle_made_otherwise_is_refused(plain, changes, message):
     assert execute.made == []
     go(plain, execute, only="ring/static/0")  # makes it as it should be
     assert states(plain)["ring/static/0"] == "done"
+
+
+def test_content_counts_where_it_is_used_and_known(plain, tmp_path):
+    run, other = (select(grid(plain), f"ring/{arm}/0") for arm in ("static", "popularity"))
+    vectors = hashlib.sha256((tmp_path / "vectors.npy").read_bytes()).hexdigest()
+    content = {"encoder": "file:vectors.npy", "revision": f"sha256:{vectors}"}
+    draw(job_of(run), content=content)
+    assert survey([run])[0].state == "done"
+    toys.write_vectors(tmp_path / "vectors.npy", seed=1)
+    assert f"other content vectors (fingerprint {vectors[:8]} there" in survey([run])[0].reason
+    with pytest.raises(DigerError, match="was made otherwise: made on other content vectors"):
+        go(plain, Drawn())
+    (tmp_path / "vectors.npy").unlink()
+    assert survey([run])[0].state == "done"  # nothing to compare with
+    shutil.rmtree(run.out)
+    draw(job_of(run))  # by a version that did not note it
+    draw(job_of(other), content=content)
+    assert {cell.state for cell in survey([run, other])} == {"done"}
+
+
+def test_encoded_text_counts(plain, tmp_path):
+    runs = [select(grid(plain), f"ring/{arm}/0") for arm in ("static", "popularity")]
+    encoded = {"content": ContentConfig(encoder="a/b")}
+    runs[0] = replace(runs[0], recipe=runs[0].recipe.model_copy(update=encoded))
+    info = json.loads((tmp_path / "ring" / "dataset.json").read_text())
+    for run in runs:
+        draw(job_of(run), text_fingerprint=info["text_fingerprint"])
+    assert [cell.state for cell in survey(runs)] == ["done"] * 2
+    info["text_fingerprint"] = "f" * 64
+    (tmp_path / "ring" / "dataset.json").write_text(json.dumps(info))
+    static, popularity = survey(runs)
+    assert "other item text (fingerprint" in static.reason and popularity.state == "done"
+    kept = tmp_path / "ring" / "content" / "a-b-64.safetensors"
+    for revision in ("1", None):
+        metadata = {"encoder": "a/b", "revision": "1"}
+        write_tensors(kept, {"vectors": np.zeros((1, 2), "f4")}, metadata)
+        name = "a/b" if revision is None else f"a/b@{revision}"
+        assert revision_here(name, folder=tmp_path / "ring", digest=file_digest) == "1"
+    assert revision_here("a/b@2", folder=tmp_path / "ring", digest=file_digest) is None
+
+
+def test_files_of_sids_count(plain, tmp_path):
+    run = grid(plain)[0]
+    path = tmp_path / "sids.csv"
+    path.write_text("item_id,sid\n")
+    tokenizer = TokenizerConfig(kind="file", file={"path": str(path)})
+    run = replace(run, recipe=run.recipe.model_copy(update={"tokenizer": tokenizer}))
+    draw(job_of(run), tokenizer={"file_sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+    assert survey([run])[0].state == "done"
+    path.write_text("item_id,sid\ni1,1\n")
+    assert "made on other SIDs from a file (fingerprint" in survey([run])[0].reason
+
+
+def test_without_data_bundles_are_measured_against_each_other(plain, tmp_path):
+    for seed in (0, 1):
+        run = select(grid(plain), f"ring/static/{seed}")
+        draw(job_of(run), content={"revision": f"sha256:{seed}"})
+    shutil.rmtree(tmp_path / "ring")
+    (tmp_path / "vectors.npy").unlink()
+    assert states(plain)["ring/static/0"] == "done"
+    assert states(plain)["ring/static/1"] == "in the way"
 
 
 def test_the_setting_that_differs_is_named(plain):

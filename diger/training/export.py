@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def _config(record: RunRecord) -> dict[str, Any]:
     tokenizer: dict[str, Any] = {}
     if record.sids is not None:
         tokenizer = {
-            **recipe.tokenizer.model_dump(mode="json"),
+            **_without_paths(recipe.model_dump(mode="json"))["tokenizer"],
+            **_file_hashes(record),
             "sizes": list(record.sids.sizes),
             **sid_stats(record.sids.codes, recipe.tokenizer.codebook_size).to_dict(),
         }
@@ -113,6 +115,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
             "encoder": encoder_name(raw.encoder),
             "revision": raw.revision,
             "max_tokens": raw.max_tokens,
+            "vectors_sha256": hashlib.sha256(raw.vectors.tobytes()).hexdigest(),
         }
     return {
         "format": schema.FORMAT_VERSION,
@@ -121,6 +124,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
             "name": info.name,
             "title": info.title,
             "fingerprint": info.fingerprint,
+            "text_fingerprint": info.text_fingerprint,
             "simulated": info.simulated,
             "text_may_be_published": info.text_may_be_published,
             "licence": info.licence,
@@ -163,6 +167,16 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     if recipe["tokenizer"].get("checkpoint"):
         recipe["tokenizer"]["checkpoint"] = Path(recipe["tokenizer"]["checkpoint"]).name
     return recipe
+
+
+def _file_hashes(record: RunRecord) -> dict[str, str]:
+    """SHA-256 of the files that SIDs or an RQ-VAE were read from, unless a bundle gave the SIDs."""
+    found = {}
+    for key, path in record.recipe.tokenizer.files.items():
+        if record.sids_from is None and Path(path).is_file():
+            with Path(path).open("rb") as file:
+                found[f"{key}_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _together() -> dict[str, int]:

@@ -225,10 +225,9 @@ def identity(
     bundles: tuple[Path | None, ...] = (),
 ) -> str:
     """SHA-256 of everything that decides the weights of a run on one machine."""
-    file = recipe.tokenizer.file
     made_of = hashlib.sha256(b"" if content is None else content.vectors.tobytes())
-    for path in (file.path if file else None, recipe.tokenizer.checkpoint):
-        if path is not None and Path(path).is_file():
+    for path in recipe.tokenizer.files.values():
+        if Path(path).is_file():
             made_of.update(Path(path).read_bytes())
     what = {
         "recipe": recipe.model_dump(mode="json", exclude={"about", "name"}),
