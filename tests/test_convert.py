@@ -486,6 +486,19 @@ def test_a_checkpoint_that_does_not_fit_the_recipe(tmp_path, converted):
         build_tokenizer(config(converted), content, seed=0)
 
 
+def test_a_checkpoint_released_for_other_data_is_refused(tmp_path, monkeypatch):
+    path, out = tmp_path / "best.pth", tmp_path / "rqvae.safetensors"
+    monkeypatch.setitem(rqvae_module.KNOWN, write_checkpoint(path), "toys")
+    convert_rqvae(path, out)
+    raw = features()
+    transform = ContentTransform.fit(raw, width=None)
+    content = transform.transform(raw)
+    for name in ("toys", "Toys", None):
+        build_tokenizer(config(out), content, seed=0, transform=transform, dataset=name)
+    with pytest.raises(DigerError, match="RQ-VAE released for toys, and this dataset is beauty;"):
+        build_tokenizer(config(out), content, seed=0, transform=transform, dataset="beauty")
+
+
 def test_from_the_command_line_to_recommendations(tmp_path, monkeypatch):
     run = CliRunner()
     sequences = histories(40)
