@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import pickletools
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -430,6 +431,45 @@ def test_checkpoints_of_another_kind_are_named(tmp_path):
     refused("is not a checkpoint of torch|holds more than weights")
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:x\n")
     refused("is a Git LFS pointer")
+
+
+def test_a_damaged_checkpoint_is_one_line_without_torch_s_advice(tmp_path):
+    path, out = tmp_path / "best.pth", tmp_path / "out.safetensors"
+
+    def refused(data: bytes) -> None:
+        path.write_bytes(data)
+        what = r"not a checkpoint of torch|more than weights|has no state_dict"
+        with pytest.raises(DigerError, match=what) as caught:
+            convert_rqvae(path, out, sha256=sha256(path))
+        said = str(caught.value)
+        assert said.startswith(str(path)) and "\n" not in said and len(said) < 500
+        assert not re.search("weights.only|trust|torch.load", said, re.IGNORECASE)
+
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 10, 100, 5000):
+        refused(rng.bytes(size))
+        for start in (b"\x80\x02", b"\x80\x04", b"PK\x03\x04"):
+            refused(start + rng.bytes(size))
+    refused(pickle.dumps({"state_dict": 1}, protocol=2))
+    for protocol in (2, 4):
+        write_checkpoint(path, protocol=protocol)
+        whole = path.read_bytes()
+        for cut in range(100, len(whole), len(whole) // 12):
+            refused(whole[:cut])
+        for at in (30, whole.index(b"data.pkl"), whole.rindex(b"PK\x01\x02")):
+            refused(whole[:at] + bytes(b ^ 0x5A for b in whole[at : at + 12]) + whole[at + 12 :])
+        pickled = whole.index(b"state_dict")
+        refused(whole[:pickled] + b"\xff" * 10 + whole[pickled + 10 :])
+
+
+def test_a_checkpoint_is_written_where_it_can_be(tmp_path):
+    path = tmp_path / "best.pth"
+    digest = write_checkpoint(path)
+    for out in (path / "x.safetensors", Path("/proc/nope/x"), tmp_path / ("x" * 300)):
+        with pytest.raises(DigerError, match=r"cannot write .*give another --out") as caught:
+            convert_rqvae(path, out, sha256=digest)
+        assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["best.pth"]
 
 
 def test_a_pickle_of_protocol_4_says_the_same_in_protocol_2():
