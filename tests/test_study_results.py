@@ -250,6 +250,10 @@ def test_a_launcher_is_the_wrong_way_to_start_it(say, plain, tmp_path, monkeypat
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, err = say(tmp_path / "study.toml")
     assert code == 2 and "a study is not started by torchrun" in err
+    monkeypatch.setenv("WORLD_SIZE", "x")
+    code, _, err = say(tmp_path / "study.toml")
+    assert code == 2 and "WORLD_SIZE must be a whole number, got 'x'" in err
+    assert err.count("\n") == 1
 
 
 # --- processes ------------------------------------------------------------------------------------
