@@ -111,6 +111,12 @@ CIRCLE = 'method = "differentiable"\ndatasets = ["ring"]\nseeds = [0]\nsids_from
         ('method = "differentiable"\n', CIRCLE, "arms need each other: .*frozen"),
         ("on.walk", 'datasets = ["ring"]\non.walk', "on.walk: the arm is not run on walk"),
         ("[datasets.ring]", "[datasets.ring", "not valid TOML"),
+        ("seeds = [4]", f"seeds = [{2**32}]", "seeds.0: .*less than or equal to 4294967295"),
+        ("seeds = [4]", f"seeds = [{'7' * 5000}]", "study.toml: a number in it is too long"),
+        ("seeds = [4]", f"seeds = [0x{'f' * 5000}]", "study.toml: a number in it is too long"),
+        ("seeds = [4]", f"seeds = [{'7' * 400}]", r"datasets.walk: seeds.0: .{,99}got 7{79}…"),
+        ("seeds = [4]", f"seeds = {'[' * 900}{']' * 900}", "study.toml: nested too deeply"),
+        ("joint.learning_rate", f"joint{'.a' * 3000}", "study.toml: nested too deeply"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_said_in_one_line(tmp_path, old, new, message):

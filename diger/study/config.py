@@ -9,7 +9,6 @@ are as on the command line: from the folder in which the command is run. `docs/s
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -18,11 +17,21 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from diger.config import Config, Recipe, load_recipe, merged, recipe_from, validate
+from diger.bundle.text import printable
+from diger.config import (
+    LAST_SEED,
+    Config,
+    Recipe,
+    load_recipe,
+    merged,
+    read_toml,
+    recipe_from,
+    validate,
+)
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.metrics import CUTOFFS, METRICS
 
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LAST_SEED)], ...], Field(min_length=1)]
 
 
 class StudyDataset(Config):
@@ -139,12 +148,7 @@ def load_study(path: Path) -> Study:
     Raises:
         DigerError: broken TOML, a key, value or name that is wrong, in one line that says where.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DigerError(f"cannot read the study {path}: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise DigerError(f"{path}: not valid TOML: {error}") from None
+    tables = read_toml(path, "study")
     own = {"datasets", "arms", "claims"}
     for key in sorted(tables.keys() - _Head.model_fields.keys() - own):
         hint = did_you_mean(key, [*_Head.model_fields, *own])
@@ -182,7 +186,7 @@ def _table(tables: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
 def _dataset(table: Any, where: str, name: str) -> StudyDataset:
     _check_name(name, where)
     if not isinstance(table, dict):
-        raise DigerError(f"{where}: must be a table with folder and seeds, got {table!r}")
+        raise DigerError(f"{where}: must be a table with folder and seeds, got {_show(table)}")
     found = validate(StudyDataset, table, where)
     _no_repeats(found.seeds, f"{where}.seeds")
     return found
@@ -193,7 +197,7 @@ def _arm(name: str, table: Any, datasets: Mapping[str, StudyDataset], where: str
     if isinstance(table, str):
         table = {"recipe": table}
     if not isinstance(table, dict):
-        raise DigerError(f"{where}: must be a recipe's name or a table, got {table!r}")
+        raise DigerError(f"{where}: must be a recipe's name or a table, got {_show(table)}")
     own = {key: value for key, value in table.items() if key in StudyArm.model_fields}
     changes = {key: value for key, value in table.items() if key not in own}
     laid_over = [key for key in Recipe.model_fields if key != "name"]
@@ -276,6 +280,10 @@ def _in_order(arms: Mapping[str, Arm], path: Path) -> list[str]:
         order.append(ready.pop(0))
         sorter.done(order[-1])
     return order
+
+
+def _show(value: object) -> str:
+    return printable(repr(value), 60)
 
 
 def _known(names: Iterable[str], known: Mapping[str, Any], where: str, what: str) -> None:
