@@ -111,6 +111,30 @@ CIRCLE = 'method = "differentiable"\ndatasets = ["ring"]\nseeds = [0]\nsids_from
         ('method = "differentiable"\n', CIRCLE, "arms need each other: .*frozen"),
         ("on.walk", 'datasets = ["ring"]\non.walk', "on.walk: the arm is not run on walk"),
         ("[datasets.ring]", "[datasets.ring", "not valid TOML"),
+        ("[claims]", "[claims]\ndatasets = []", "claims: datasets: .*at least 1"),
+        (
+            "[claims]",
+            '[claims]\ndatasets = ["ring", "ring"]',
+            "claims.datasets: ring is listed twi",
+        ),
+        ("[claims]", '[claims]\ndatasets = ["rng"]', "claims.datasets: no dataset named rng"),
+        ('datasets = ["ring"]', "datasets = []", "arms.frozen: datasets: .*at least 1"),
+        (
+            'datasets = ["ring"]',
+            'datasets = ["ring", "ring"]',
+            "frozen.datasets: ring is listed tw",
+        ),
+        (
+            'datasets = ["ring"]',
+            'datasets = ["ring", "walk"]',
+            "none of its seeds is one of walk's",
+        ),
+        ("seeds = [0]\n", "seeds = [0, 0]\n", "arms.frozen.seeds: 0 is listed twice"),
+        (
+            'complete = ["static", ',
+            'complete = ["static", "static", ',
+            "complete: static is listed",
+        ),
         ("seeds = [4]", f"seeds = [{2**32}]", "seeds.0: .*less than or equal to 4294967295"),
         ("seeds = [4]", f"seeds = [{'7' * 5000}]", "study.toml: a number in it is too long"),
         ("seeds = [4]", f"seeds = [0x{'f' * 5000}]", "study.toml: a number in it is too long"),
@@ -127,6 +151,38 @@ def test_what_is_wrong_in_the_file_is_said_in_one_line(tmp_path, old, new, messa
     with pytest.raises(DigerError, match=message) as caught:
         make(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_claim_has_two_arms_with_a_seed_in_common(tmp_path):
+    def claims(*changes: tuple[str, str]) -> Study:
+        text = STUDY.replace("on.walk.training.epochs = 4\n", "{differentiable}")
+        text = text.replace('static = "{folder}/recipe.toml"', "{static}")
+        for arm, settings in changes:
+            text = text.replace(f"{{{arm}}}", settings)
+        own = 'static = {{recipe = "{folder}/recipe.toml"}}'
+        return make(tmp_path, text.replace("{static}", own).replace("{differentiable}", ""))
+
+    static = 'static = {{recipe = "{folder}/recipe.toml", seeds = [1, 4]}}'
+    on_ring = 'datasets = ["ring"]\n'
+    said = "claims: static and differentiable have no seed in common on ring"
+    with pytest.raises(DigerError, match=said):
+        claims(("static", static), ("differentiable", "seeds = [0, 4]\n"))
+    # Said of all datasets, it is said of those that both arms are run on.
+    assert claims(("differentiable", on_ring)).claims is not None
+    explicit = STUDY.replace("on.walk.training.epochs = 4\n", on_ring)
+    for named, message in (
+        ('["ring", "walk"]', "claims.datasets: the arm differentiable is not run on walk"),
+        ('["walk"]', "claims.datasets: the arm differentiable is not run on walk"),
+    ):
+        with pytest.raises(DigerError, match=message):
+            make(tmp_path, f"{explicit}datasets = {named}\n")
+    assert make(tmp_path, f'{explicit}datasets = ["ring"]\n').claims is not None
+    on_walk = explicit.replace(
+        'static = "{folder}/recipe.toml"',
+        'static = {{recipe = "{folder}/recipe.toml", datasets = ["walk"]}}',
+    )
+    with pytest.raises(DigerError, match="claims: static and differentiable share no dataset"):
+        make(tmp_path, on_walk)
 
 
 def test_two_runs_never_share_a_folder(tmp_path):

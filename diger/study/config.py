@@ -9,7 +9,7 @@ are as on the command line: from the folder in which the command is run. `docs/s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -32,6 +32,7 @@ from diger.errors import DigerError, did_you_mean
 from diger.evaluation.metrics import CUTOFFS, METRICS
 
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LAST_SEED)], ...], Field(min_length=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class StudyDataset(Config):
@@ -61,7 +62,7 @@ class StudyArm(Config):
     recipe: str
     sids_from: str | None = None
     start_from: str | None = None
-    datasets: tuple[str, ...] | None = None
+    datasets: Names | None = None
     seeds: Seeds | None = None
     on: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -80,7 +81,7 @@ class StudyClaims(Config):
     baseline: str
     arm: str
     metric: str = "ndcg@10"
-    datasets: tuple[str, ...] | None = None
+    datasets: Names | None = None
 
 
 class _Head(Config):
@@ -168,6 +169,7 @@ def load_study(path: Path) -> Study:
         claims = validate(StudyClaims, tables["claims"], f"{path}: claims")
         _check_claims(claims, datasets, arms, f"{path}: claims")
     _known(head.complete or (), arms, f"{path}: complete", "arm")
+    _no_repeats(head.complete or (), f"{path}: complete")
     return Study(
         **head.model_dump(),
         datasets=datasets,
@@ -208,6 +210,8 @@ def _arm(name: str, table: Any, datasets: Mapping[str, StudyDataset], where: str
     arm = validate(StudyArm, own, where)
     _known(arm.on, datasets, f"{where}.on", "dataset")
     _known(arm.datasets or (), datasets, f"{where}.datasets", "dataset")
+    _no_repeats(arm.datasets or (), f"{where}.datasets")
+    _no_repeats(arm.seeds or (), f"{where}.seeds")
     try:
         base = load_recipe(arm.recipe)
     except DigerError as error:
@@ -223,6 +227,9 @@ def _arm(name: str, table: Any, datasets: Mapping[str, StudyDataset], where: str
     for seed in arm.seeds or ():
         if not any(seed in found for found in seeds.values()):
             raise DigerError(f"{where}.seeds: {seed} is not a seed of any of its datasets")
+    for dataset in arm.datasets or ():
+        if not seeds[dataset]:
+            raise DigerError(f"{where}.datasets: none of its seeds is one of {dataset}'s")
     recipes = {d: _recipe(base, name, (changes, arm.on.get(d, {})), where, d) for d in runs_on}
     return Arm(name, recipes, seeds, arm.sids_from, arm.start_from)
 
@@ -245,12 +252,29 @@ def _check_claims(
     _known((claims.baseline,), arms, f"{where}.baseline", "arm")
     _known((claims.arm,), arms, f"{where}.arm", "arm")
     _known(claims.datasets or (), datasets, f"{where}.datasets", "dataset")
+    _no_repeats(claims.datasets or (), f"{where}.datasets")
     known = [f"{name}@{k}" for name in METRICS for k in CUTOFFS]
     if claims.metric not in known:
         hint = did_you_mean(claims.metric, known)
         raise DigerError(f"{where}.metric: no metric {claims.metric}{hint}")
     if claims.baseline == claims.arm:
         raise DigerError(f"{where}: an arm cannot be compared with itself ({claims.arm})")
+    sides = [arms[name] for name in (claims.baseline, claims.arm)]
+    compared = False
+    for dataset in datasets if claims.datasets is None else claims.datasets:
+        absent = [arm.name for arm in sides if not arm.seeds.get(dataset)]
+        if absent and claims.datasets is None:
+            continue  # said of all that both are run on
+        if absent:
+            raise DigerError(f"{where}.datasets: the arm {absent[0]} is not run on {dataset}")
+        if not set(sides[0].seeds[dataset]) & set(sides[1].seeds[dataset]):
+            raise DigerError(
+                f"{where}: {claims.baseline} and {claims.arm} have no seed in common on {dataset}, "
+                "so there is nothing to compare; give them one in arms.<name>.seeds"
+            )
+        compared = True
+    if not compared:
+        raise DigerError(f"{where}: {claims.baseline} and {claims.arm} share no dataset")
 
 
 def _in_order(arms: Mapping[str, Arm], path: Path) -> list[str]:
@@ -299,7 +323,7 @@ def _check_name(name: str, where: str) -> None:
         )
 
 
-def _no_repeats(seeds: tuple[int, ...], where: str) -> None:
-    for seed in seeds:
-        if seeds.count(seed) > 1:
-            raise DigerError(f"{where}: {seed} is listed twice")
+def _no_repeats(values: Sequence[int | str], where: str) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise DigerError(f"{where}: {value} is listed twice")
