@@ -7,6 +7,7 @@ everything that decides what is trained; paths, seeds and devices are given on t
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from diger.bundle.text import printable
 from diger.errors import DigerError, did_you_mean
 from diger.tokenizer.config import TokenizerConfig
 from diger.uncertainty.config import NO_UNCERTAINTY, UncertaintyConfig
 
+LAST_SEED = 2**32 - 1  # what every generator of random numbers here takes
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -286,6 +289,47 @@ class Recipe(Config):
         return {"method": self.method, "decay": noisy.decay, "noise": noisy.noise}
 
 
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file; `what` it is, for messages.
+
+    Raises:
+        DigerError: it cannot be read, or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DigerError(f"cannot read the {what} {printable(path)}: {error}") from None
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """The tables of a TOML text; a DigerError that begins with `where` if it is none."""
+    try:
+        tables = tomllib.loads(text)
+        if _deeper_than(20, tables):
+            raise RecursionError
+        json.dumps(tables, default=str)  # a number of thousands of digits cannot be written out
+    except RecursionError:
+        raise DigerError(f"{where}: nested too deeply; nothing here needs that") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DigerError(f"{where}: not valid TOML: {printable(error, 200)}") from None
+    except ValueError:
+        raise DigerError(f"{where}: a number in it is too long; nothing here needs that") from None
+    return tables
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    inside = [value]
+    for _ in range(levels):
+        inside = [
+            inner
+            for outer in inside
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(inside)
+
+
 AnyConfig = TypeVar("AnyConfig", bound=BaseModel)
 
 
@@ -312,7 +356,9 @@ def validate(model: type[AnyConfig], values: dict[str, Any], where: str) -> AnyC
         else:
             text = first["msg"].removeprefix("Value error, ")
             got = first["input"]
-            shown = "" if isinstance(got, dict | BaseModel) else f" (got {got!r})"
+            shown = (
+                "" if isinstance(got, dict | BaseModel) else f" (got {printable(repr(got), 80)})"
+            )
             message = f"{key}: {text[0].lower() + text[1:]}{shown}"
         raise DigerError(f"{where}: {message}") from None
 
@@ -349,15 +395,18 @@ def load_recipe(name_or_path: str) -> Recipe:
     """A recipe that comes with the package, by name, or one of your own, by path to its TOML.
 
     Raises:
-        DigerError: no such recipe, broken TOML, or a key or value that is wrong.
+        DigerError: no such recipe, broken TOML, recipes that extend each other, or a key or value
+            that is wrong.
     """
+    return _load_recipe(name_or_path, ())
+
+
+def _load_recipe(name_or_path: str, extended_by: tuple[str, ...]) -> Recipe:
+    """A recipe that those in `extended_by` are made of, the nearest one last."""
     path = Path(name_or_path)
     if path.suffix == ".toml":
-        try:
-            text, where = path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise DigerError(f"cannot read the recipe {path}: {error}") from None
-        default_name = path.stem
+        values, where, default_name = read_toml(path, "recipe"), str(path), path.stem
+        name_or_path = os.path.realpath(path)
     else:
         known = recipe_names()
         if name_or_path not in known:
@@ -367,16 +416,19 @@ def load_recipe(name_or_path: str) -> Recipe:
             )
         text = (resources.files("diger.recipes") / f"{name_or_path}.toml").read_text("utf-8")
         where, default_name = f"recipe {name_or_path}", name_or_path
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DigerError(f"{where}: not valid TOML: {error}") from None
+        values = parse_toml(text, where)
+    if name_or_path in extended_by:
+        chain = " -> ".join(Path(p).name for p in (*extended_by, name_or_path))
+        raise DigerError(
+            f"{where}: recipes extend each other ({chain}); take extends out of one of them"
+        )
     parent = values.pop("extends", None)
     if parent is not None:
-        if not isinstance(parent, str) or parent == name_or_path:
+        if not isinstance(parent, str) or not parent:
             raise DigerError(f"{where}: extends must name another recipe")
         beside = path.parent / parent if path.suffix == ".toml" else Path(parent)
-        base = load_recipe(str(beside) if parent.endswith(".toml") else parent)
+        name = str(beside) if parent.endswith(".toml") else parent
+        base = _load_recipe(name, (*extended_by, name_or_path))
         values = merged(base.model_dump(mode="json", exclude={"name", "about"}), values)
     return recipe_from(values, default_name, where)
 

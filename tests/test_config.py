@@ -208,6 +208,39 @@ def test_broken_toml_names_the_place(recipe, text):
     assert "not valid TOML" in message and ("line" in message or "end of document" in message)
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (f"[training]\nepochs = {'9' * 5000}", "a number in it is too long"),
+        (f"[training]\nepochs = 0x{'f' * 5000}", "a number in it is too long"),
+        (f"about = {'[' * 3000}{']' * 3000}", "nested too deeply"),
+        (f"{'a.' * 3000}b = 1", "nested too deeply"),
+    ],
+)
+def test_what_no_recipe_holds(recipe, text, what):
+    assert what in refusal(recipe, text)
+
+
+def test_recipes_that_extend_each_other(tmp_path, recipe):
+    assert "mine.toml -> mine.toml" in refusal(recipe, 'extends = "mine.toml"')
+    (tmp_path / "b.toml").write_text('extends = "c.toml"')
+    (tmp_path / "c.toml").write_text('extends = "./b.toml"')
+    message = refusal_of(tmp_path / "b.toml")
+    assert "recipes extend each other (b.toml -> c.toml -> b.toml)" in message
+    assert "c.toml" in refusal_of(tmp_path / "c.toml")
+    assert "extends must name another recipe" in refusal(recipe, 'extends = ""')
+    assert "cannot read the recipe" in refusal_of(tmp_path / "x\0.toml")
+    (tmp_path / "c.toml").write_text('extends = "fast"')
+    assert load_recipe(str(tmp_path / "b.toml")).training == load_recipe("fast").training
+
+
+def refusal_of(path: Path) -> str:
+    with pytest.raises(DigerError) as caught:
+        load_recipe(str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(DigerError, match=r"cannot read the recipe .*nowhere\.toml") as caught:
         load_recipe(str(tmp_path / "nowhere.toml"))

@@ -20,6 +20,7 @@ from diger.bundle.reader import Bundle
 from diger.errors import DigerError
 from diger.recommender.base import Batch
 from diger.training import distributed
+from diger.training.launcher import LAUNCHER, launched
 
 HERE = Path(__file__).parent
 ROOT = Path(diger.__file__).parents[1]
@@ -165,8 +166,37 @@ def test_one_process_is_left_alone():
     ],
 )
 def test_a_device_that_cannot_be_shared_is_named(monkeypatch, device, message):
-    for name, value in zip(distributed.LAUNCHER, ("0", "2", "127.0.0.1", "1"), strict=True):
+    for name, value in zip(LAUNCHER, ("0", "2", "127.0.0.1", "1"), strict=True):
         monkeypatch.setenv(name, value)
-    assert distributed.launched()
+    assert launched()
     with pytest.raises(DigerError, match=message), distributed.joined(device):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WORLD_SIZE", "x", "WORLD_SIZE must be a whole number, got 'x'"),
+        ("WORLD_SIZE", "-2", "WORLD_SIZE must be a whole number"),
+        ("RANK", "1.0", "RANK must be a whole number"),
+        ("RANK", "2", "do not go together"),
+        ("MASTER_PORT", "http", "MASTER_PORT must be a whole number"),
+        ("MASTER_PORT", "70000", "do not go together"),
+        ("LOCAL_RANK", "first", "LOCAL_RANK must be a whole number"),
+    ],
+)
+def test_what_no_launcher_sets_is_said_in_one_line(monkeypatch, name, value, message):
+    for variable, usual in zip(LAUNCHER, ("0", "2", "127.0.0.1", "1"), strict=True):
+        monkeypatch.setenv(variable, usual)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(DigerError, match=message) as caught, distributed.joined("cpu"):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_a_launcher_of_one_is_none(monkeypatch):
+    for variable in LAUNCHER:
+        monkeypatch.setenv(variable, "")
+    assert not launched()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert not launched()

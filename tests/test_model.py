@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -102,6 +103,10 @@ def test_the_configuration_says_how_it_was_made(made, kind):
     assert config["name"] == path.name
     assert config["arm"] == {"method": method, "decay": "none", "noise": "none"}
     assert config["dataset"]["fingerprint"] == info.fingerprint
+    assert config["dataset"]["text_fingerprint"] == info.text_fingerprint
+    if kind not in WITHOUT_SIDS:
+        vectors = np.load(place.vectors)
+        assert config["content"]["vectors_sha256"] == hashlib.sha256(vectors.tobytes()).hexdigest()
     assert config["dataset"]["items"] == toys.N_ITEMS
     assert config["dataset"]["text_may_be_published"] is (kind == "published")
     assert (config["seed"], config["precision"]) == (0, "half" if kind == "half" else "single")

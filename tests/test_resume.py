@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -17,6 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from core_toys import Place
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import diger
 from diger.bundle.reader import Bundle
@@ -115,6 +118,31 @@ def test_a_state_saved_by_the_clock_is_as_good(place, whole, name, monkeypatch):
         with pytest.raises(Crash):
             place.train(name, on_event=at(epoch, done, crash))
     same_run(place.train(name), whole)
+
+
+def test_peak_memory_is_that_of_all_sittings(place, name, monkeypatch):
+    monkeypatch.setattr(loop, "peak_memory", lambda device: 7 * 10**12)
+    with pytest.raises(Interrupted):
+        place.train(name, on_event=at(1, 2, press(signal.SIGINT)))
+    monkeypatch.setattr(loop, "peak_memory", lambda device: 10**6)
+    with pytest.raises(Interrupted):
+        place.train(name, on_event=at(2, 2, press(signal.SIGINT)))
+    assert Bundle.open(place.train(name)).config["peak_memory_bytes"] == 7 * 10**12
+
+
+def test_a_state_of_an_earlier_version_is_gone_on_with(place, whole, name):
+    with pytest.raises(Interrupted):
+        place.train(name, on_event=at(2, 2, press(signal.SIGINT)))
+    path = partial(place, name) / "state.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    progress = json.loads(metadata["progress"])
+    assert progress.pop("peak_memory") > 0
+    save_file(tensors, path, {**metadata, "progress": json.dumps(progress)})
+    out = place.train(name)
+    same_run(out, whole)
+    assert Bundle.open(out).config["peak_memory_bytes"] > 1e6
 
 
 def test_a_service_manager_stops_it_like_ctrl_c(place, whole, name):

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import core_toys as toys
+import numpy as np
 import pytest
 from study_toys import STUDY, Drawn, draw, go, job_of, keys, make, make_plain, states
 
 import diger
 from diger.bundle.reader import Bundle
+from diger.config import ContentConfig
+from diger.content.encoder import revision_here
+from diger.content.vectors import write_tensors
 from diger.errors import Busy, DigerError, Stopped
 from diger.study.config import Study, load_study
 from diger.study.estimate import duration, estimate, expected_seconds
 from diger.study.grid import grid, select
 from diger.study.job import Job
+from diger.study.made_of import file_digest
 from diger.study.progress import survey
+from diger.tokenizer.config import TokenizerConfig
 
 ROOT = Path(diger.__file__).parents[1]
 
@@ -102,6 +111,36 @@ CIRCLE = 'method = "differentiable"\ndatasets = ["ring"]\nseeds = [0]\nsids_from
         ('method = "differentiable"\n', CIRCLE, "arms need each other: .*frozen"),
         ("on.walk", 'datasets = ["ring"]\non.walk', "on.walk: the arm is not run on walk"),
         ("[datasets.ring]", "[datasets.ring", "not valid TOML"),
+        ("[claims]", "[claims]\ndatasets = []", "claims: datasets: .*at least 1"),
+        (
+            "[claims]",
+            '[claims]\ndatasets = ["ring", "ring"]',
+            "claims.datasets: ring is listed twi",
+        ),
+        ("[claims]", '[claims]\ndatasets = ["rng"]', "claims.datasets: no dataset named rng"),
+        ('datasets = ["ring"]', "datasets = []", "arms.frozen: datasets: .*at least 1"),
+        (
+            'datasets = ["ring"]',
+            'datasets = ["ring", "ring"]',
+            "frozen.datasets: ring is listed tw",
+        ),
+        (
+            'datasets = ["ring"]',
+            'datasets = ["ring", "walk"]',
+            "none of its seeds is one of walk's",
+        ),
+        ("seeds = [0]\n", "seeds = [0, 0]\n", "arms.frozen.seeds: 0 is listed twice"),
+        (
+            'complete = ["static", ',
+            'complete = ["static", "static", ',
+            "complete: static is listed",
+        ),
+        ("seeds = [4]", f"seeds = [{2**32}]", "seeds.0: .*less than or equal to 4294967295"),
+        ("seeds = [4]", f"seeds = [{'7' * 5000}]", "study.toml: a number in it is too long"),
+        ("seeds = [4]", f"seeds = [0x{'f' * 5000}]", "study.toml: a number in it is too long"),
+        ("seeds = [4]", f"seeds = [{'7' * 400}]", r"datasets.walk: seeds.0: .{,99}got 7{79}…"),
+        ("seeds = [4]", f"seeds = {'[' * 900}{']' * 900}", "study.toml: nested too deeply"),
+        ("joint.learning_rate", f"joint{'.a' * 3000}", "study.toml: nested too deeply"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_said_in_one_line(tmp_path, old, new, message):
@@ -112,6 +151,38 @@ def test_what_is_wrong_in_the_file_is_said_in_one_line(tmp_path, old, new, messa
     with pytest.raises(DigerError, match=message) as caught:
         make(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_claim_has_two_arms_with_a_seed_in_common(tmp_path):
+    def claims(*changes: tuple[str, str]) -> Study:
+        text = STUDY.replace("on.walk.training.epochs = 4\n", "{differentiable}")
+        text = text.replace('static = "{folder}/recipe.toml"', "{static}")
+        for arm, settings in changes:
+            text = text.replace(f"{{{arm}}}", settings)
+        own = 'static = {{recipe = "{folder}/recipe.toml"}}'
+        return make(tmp_path, text.replace("{static}", own).replace("{differentiable}", ""))
+
+    static = 'static = {{recipe = "{folder}/recipe.toml", seeds = [1, 4]}}'
+    on_ring = 'datasets = ["ring"]\n'
+    said = "claims: static and differentiable have no seed in common on ring"
+    with pytest.raises(DigerError, match=said):
+        claims(("static", static), ("differentiable", "seeds = [0, 4]\n"))
+    # Said of all datasets, it is said of those that both arms are run on.
+    assert claims(("differentiable", on_ring)).claims is not None
+    explicit = STUDY.replace("on.walk.training.epochs = 4\n", on_ring)
+    for named, message in (
+        ('["ring", "walk"]', "claims.datasets: the arm differentiable is not run on walk"),
+        ('["walk"]', "claims.datasets: the arm differentiable is not run on walk"),
+    ):
+        with pytest.raises(DigerError, match=message):
+            make(tmp_path, f"{explicit}datasets = {named}\n")
+    assert make(tmp_path, f'{explicit}datasets = ["ring"]\n').claims is not None
+    on_walk = explicit.replace(
+        'static = "{folder}/recipe.toml"',
+        'static = {{recipe = "{folder}/recipe.toml", datasets = ["walk"]}}',
+    )
+    with pytest.raises(DigerError, match="claims: static and differentiable share no dataset"):
+        make(tmp_path, on_walk)
 
 
 def test_two_runs_never_share_a_folder(tmp_path):
@@ -242,6 +313,67 @@ def test_a_bundle_made_otherwise_is_refused(plain, changes, message):
     assert states(plain)["ring/static/0"] == "done"
 
 
+def test_content_counts_where_it_is_used_and_known(plain, tmp_path):
+    run, other = (select(grid(plain), f"ring/{arm}/0") for arm in ("static", "popularity"))
+    vectors = hashlib.sha256((tmp_path / "vectors.npy").read_bytes()).hexdigest()
+    content = {"encoder": "file:vectors.npy", "revision": f"sha256:{vectors}"}
+    draw(job_of(run), content=content)
+    assert survey([run])[0].state == "done"
+    toys.write_vectors(tmp_path / "vectors.npy", seed=1)
+    assert f"other content vectors (fingerprint {vectors[:8]} there" in survey([run])[0].reason
+    with pytest.raises(DigerError, match="was made otherwise: made on other content vectors"):
+        go(plain, Drawn())
+    (tmp_path / "vectors.npy").unlink()
+    assert survey([run])[0].state == "done"  # nothing to compare with
+    shutil.rmtree(run.out)
+    draw(job_of(run))  # by a version that did not note it
+    draw(job_of(other), content=content)
+    assert {cell.state for cell in survey([run, other])} == {"done"}
+
+
+def test_encoded_text_counts(plain, tmp_path):
+    runs = [select(grid(plain), f"ring/{arm}/0") for arm in ("static", "popularity")]
+    encoded = {"content": ContentConfig(encoder="a/b")}
+    runs[0] = replace(runs[0], recipe=runs[0].recipe.model_copy(update=encoded))
+    info = json.loads((tmp_path / "ring" / "dataset.json").read_text())
+    for run in runs:
+        draw(job_of(run), text_fingerprint=info["text_fingerprint"])
+    assert [cell.state for cell in survey(runs)] == ["done"] * 2
+    info["text_fingerprint"] = "f" * 64
+    (tmp_path / "ring" / "dataset.json").write_text(json.dumps(info))
+    static, popularity = survey(runs)
+    assert "other item text (fingerprint" in static.reason and popularity.state == "done"
+    kept = tmp_path / "ring" / "content" / "a-b-64.safetensors"
+    for revision in ("1", None):
+        metadata = {"encoder": "a/b", "revision": "1"}
+        write_tensors(kept, {"vectors": np.zeros((1, 2), "f4")}, metadata)
+        name = "a/b" if revision is None else f"a/b@{revision}"
+        assert revision_here(name, folder=tmp_path / "ring", digest=file_digest) == "1"
+    assert revision_here("a/b@2", folder=tmp_path / "ring", digest=file_digest) is None
+
+
+def test_files_of_sids_count(plain, tmp_path):
+    run = grid(plain)[0]
+    path = tmp_path / "sids.csv"
+    path.write_text("item_id,sid\n")
+    tokenizer = TokenizerConfig(kind="file", file={"path": str(path)})
+    run = replace(run, recipe=run.recipe.model_copy(update={"tokenizer": tokenizer}))
+    draw(job_of(run), tokenizer={"file_sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+    assert survey([run])[0].state == "done"
+    path.write_text("item_id,sid\ni1,1\n")
+    assert "made on other SIDs from a file (fingerprint" in survey([run])[0].reason
+
+
+def test_without_data_bundles_are_measured_against_each_other(plain, tmp_path):
+    for seed in (0, 1):
+        run = select(grid(plain), f"ring/static/{seed}")
+        draw(job_of(run), content={"revision": f"sha256:{seed}"})
+    shutil.rmtree(tmp_path / "ring")
+    (tmp_path / "vectors.npy").unlink()
+    assert states(plain)["ring/static/0"] == "done"
+    assert states(plain)["ring/static/1"] == "in the way"
+
+
 def test_the_setting_that_differs_is_named(plain):
     run = grid(plain)[0]
     recipe = run.recipe.model_dump(mode="json")
@@ -261,6 +393,34 @@ def test_the_setting_that_differs_is_named(plain):
     shutil.rmtree(run.out)
     draw(job_of(run), whole_recipe=recipe)
     assert survey([run])[0].reason.endswith("training.ema is not set there, 0.9 here")
+
+
+def test_what_was_made_from_a_former_bundle_is_not_done(tmp_path):
+    text = STUDY.replace('sids_from = "diff', 'start_from = "diff')
+    runs = grid(make(tmp_path, text))
+    source, run = select(runs, "ring/differentiable/0"), select(runs, "ring/frozen/0")
+    draw(job_of(source))
+    name = source.out.name
+    files = Bundle.open(source.out).manifest.files
+    hashes = {file: files[file].sha256 for file in ("items.parquet", "ranks.parquet")}
+    hashes["model.safetensors"] = "f" * 64  # dropped since
+    for told, at in (
+        ({}, ""),  # of an earlier version
+        ({"files": hashes}, ""),
+        ({"files": {**hashes, "items.parquet": "e" * 64}}, "items.parquet"),
+        ({"files": {**hashes, "ranks.parquet": "e" * 64}}, "ranks.parquet"),
+    ):
+        origin = {"name": name, **told}
+        draw(job_of(run), start_from=origin, sids_from={"name": name})
+        (cell,) = survey([run])
+        assert cell.state == ("in the way" if at else "done")
+        if at:
+            what = f"start_from is {name}, which was made again since ({at} is another)"
+            assert cell.reason.endswith(what)
+        shutil.rmtree(run.out)
+    draw(job_of(run), start_from=origin, sids_from=origin)
+    shutil.rmtree(source.out)  # moved away: nothing to compare with
+    assert survey([run])[0].state == "done"
 
 
 def test_settings_that_play_no_part_do_not_count(plain):

@@ -83,6 +83,24 @@ def test_weights_stay_while_somebody_needs_them(tmp_path, trained):
     assert states(study)["ring/frozen/0"] == "done"
 
 
+def test_a_source_made_again_keeps_its_weights_for_what_needs_them(tmp_path, trained):
+    text = STUDY.replace('complete = ["static", "differentiable"]', "complete = []")
+    study = make(tmp_path, text)
+    shutil.copytree(trained.bundles, study.bundles)
+
+    def remake(job: Any) -> None:
+        shutil.rmtree(job.out)
+        work(job, lambda event: None)
+
+    source = study.bundles / "ring-differentiable-s0"
+    again = Drawn(ring_differentiable_s0=remake)
+    for kind, state in (("results-only", "done"), ("complete", "in the way")):
+        go(study, again, only="ring/differentiable/0")
+        assert Bundle.open(source).kind == kind  # the same once more, then another
+        assert states(study)["ring/frozen/0"] == state
+        toys.write_vectors(tmp_path / "vectors.npy", seed=1)
+
+
 def test_learned_sids_are_taken_over(trained):
     learned = Bundle.open(trained.bundles / "ring-differentiable-s0")
     frozen = Bundle.open(trained.bundles / "ring-frozen-s0")
@@ -91,6 +109,7 @@ def test_learned_sids_are_taken_over(trained):
     told = frozen.config["sids_from"]
     assert told["name"] == learned.name and told["seed"] == 0
     assert told["arm"] == learned.config["arm"] and len(told["hash"]) == 64
+    assert told["files"] == {"items.parquet": learned.manifest.files["items.parquet"].sha256}
     assert frozen.config["start_from"] is None
     assert Bundle.open(trained.bundles / "ring-static-s0").config["sids_from"] is None
 
@@ -231,6 +250,10 @@ def test_a_launcher_is_the_wrong_way_to_start_it(say, plain, tmp_path, monkeypat
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, err = say(tmp_path / "study.toml")
     assert code == 2 and "a study is not started by torchrun" in err
+    monkeypatch.setenv("WORLD_SIZE", "x")
+    code, _, err = say(tmp_path / "study.toml")
+    assert code == 2 and "WORLD_SIZE must be a whole number, got 'x'" in err
+    assert err.count("\n") == 1
 
 
 # --- processes ------------------------------------------------------------------------------------

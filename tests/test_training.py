@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,6 +25,7 @@ from diger.recommender.base import Batch, Recommender
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
 from diger.tokenizer.suffix import assign_suffix
+from diger.training import environment
 from diger.training.batches import Histories, evaluation_order, training_order
 from diger.training.loop import FINAL_RATE, FitResult, fit, learning_rate_at
 from diger.training.run import identity
@@ -449,3 +452,31 @@ def test_sids_that_outgrow_the_suffix_leave_nothing_behind(tmp_path):
     with pytest.raises(DigerError, match="share the codes"):
         place.train("bundle", recipe)
     assert not list(tmp_path.glob("bundle*"))
+
+
+# --- the code -------------------------------------------------------------------------------------
+
+
+def test_the_version_of_the_code_tells_changed_sources_apart(tmp_path):
+    package = Path(environment.__file__).parents[1]
+    digest = environment.code_digest(package)
+    assert environment.code_version().endswith(f"src.{digest}") and len(digest) == 8
+    copy = tmp_path / "diger"
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, copy, ignore=skip)
+    assert environment.code_digest(copy) == digest  # wherever it lies
+    for name in ("training/loop.py", "recipes/fast.toml"):
+        text = (copy / name).read_bytes()
+        (copy / name).write_bytes(text + b"# changed\n")
+        assert environment.code_digest(copy) != digest
+        (copy / name).write_bytes(text)
+    (copy / "notes.txt").write_text("no code")
+    assert environment.code_digest(copy) == digest
+    (copy / "training" / "loop.py").rename(copy / "training" / "loops.py")
+    assert environment.code_digest(copy) != digest
+
+
+def test_without_git_the_version_still_has_its_digest(monkeypatch):
+    monkeypatch.setattr(environment, "_commit", lambda root: "")
+    found = environment.code_version.__wrapped__()
+    assert re.fullmatch(r"[0-9][0-9.a-z]*\+src\.[0-9a-f]{8}", found)

@@ -26,7 +26,8 @@ class DatasetEntry(TypedDict, total=False):
 
     name: str
     title: str
-    fingerprint: str
+    fingerprint: str  # of ids, events and split
+    text_fingerprint: str  # of the items' text
     simulated: bool
     text_may_be_published: bool
     licence: str
@@ -57,12 +58,25 @@ class HardwareEntry(TypedDict, total=False):
 
 
 class OriginEntry(TypedDict, total=False):
-    """A bundle from which a run took something."""
+    """A bundle from which a run took something.
+
+    `hash` changes where its weights are dropped later; those of its `files` do not.
+    """
 
     name: str
     arm: ArmEntry
     seed: int
     hash: str
+    files: dict[str, str]  # what was taken, or follows from it: name -> SHA-256
+
+
+class ContentEntry(TypedDict, total=False):
+    """The item vectors that SIDs were made of."""
+
+    encoder: str
+    revision: str  # of its weights; of a file of vectors, its hash
+    max_tokens: int | None
+    vectors_sha256: str  # of the raw vectors, float32, row by row
 
 
 class Config(TypedDict, total=False):
@@ -82,7 +96,8 @@ class Config(TypedDict, total=False):
     peak_memory_bytes: int
     parameters: int
     selected_epoch: int
-    tokenizer: dict[str, Any]
+    tokenizer: dict[str, Any]  # and file_sha256 or checkpoint_sha256, of the file it was read from
+    content: ContentEntry
     backbone: str  # one of BACKBONES
 
 

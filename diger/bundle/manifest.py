@@ -81,6 +81,15 @@ class Manifest:
         return cls(version, kind, entries)
 
 
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the bundle in `folder`, its files unseen; None where it has no sound one."""
+    try:
+        with (folder / schema.MANIFEST).open("rb") as file:
+            return Manifest.parse(file.read(MAX_BYTES + 1))
+    except (OSError, DigerError):
+        return None
+
+
 @contextlib.contextmanager
 def located(path: Path, doing: str) -> Iterator[None]:
     """Put the bundle's path before a DigerError, and make one of an OSError ("cannot `doing`")."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,8 +78,9 @@ def study(
 
 def _alone() -> None:
     from diger.errors import DigerError
+    from diger.training.launcher import number
 
-    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+    if number("WORLD_SIZE", 1) > 1:
         raise DigerError(
             "a study is not started by torchrun: start it once a GPU, with --device cuda:0, "
             "--device cuda:1, ...; each takes the next run that nobody is at"

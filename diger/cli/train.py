@@ -23,7 +23,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of your own .toml.")],
     data: Annotated[Path, typer.Option(help="Dataset folder made by `prepare`.")],
     out: Annotated[Path, typer.Option(help="Where the bundle goes.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes what torch takes.")] = 0,
     half: Annotated[

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from diger.content.models import (
     DEFAULT_ENCODER,
@@ -112,6 +112,38 @@ def embed_items(
         if partial.parent.is_dir() and not any(partial.parent.iterdir()):
             partial.parent.rmdir()
     return content
+
+
+def revision_here(
+    encoder: str,
+    *,
+    folder: Path,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    digest: Callable[[Path], str | None],
+) -> str | None:
+    """The `revision` that `embed_items` would give its vectors, from what is kept in `folder`.
+
+    digest: SHA-256 of a file, None where it is not there. Without vectors to look at, None; an
+    encoder in a folder is taken for the one that the kept vectors are from.
+    """
+    if encoder.endswith(".npy"):
+        found = digest(Path(encoder))
+        if found is not None:
+            return f"sha256:{found}"
+        wanted, cut = EncoderName(f"file:{Path(encoder).name}", None), None
+    elif Path(encoder).is_dir():  # all its weights would have to be read
+        wanted, cut = EncoderName(Path(encoder).resolve().name, None), max_tokens
+    else:
+        wanted, cut = parse_encoder(encoder), max_tokens
+    try:
+        path = folder / "content" / f"{slug(wanted.name, cut)}.safetensors"
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError):
+        return None
+    kept = metadata.get("revision")
+    same = metadata.get("encoder") == wanted.name and wanted.revision in (None, kept)
+    return kept if same else None
 
 
 def _load_stored(

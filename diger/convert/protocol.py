@@ -13,7 +13,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -35,7 +35,11 @@ def readable(file: IO[bytes], beside: Path) -> Iterator[IO[bytes]]:
     if pickle is None:
         yield file
         return
-    with TemporaryFile(dir=beside) as copy:
+    with ExitStack() as stack:
+        try:
+            copy = stack.enter_context(TemporaryFile(dir=beside))
+        except OSError as error:
+            raise DigerError(f"no copy of it can be made in {beside}: {error.strerror}") from None
         _rewrite(file, pickle, copy)
         copy.seek(0)
         yield copy

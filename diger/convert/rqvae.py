@@ -12,15 +12,20 @@ import argparse
 import hashlib
 import os
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from diger.bundle.text import printable
 from diger.convert.protocol import readable
 from diger.convert.release import check_file
 from diger.errors import DigerError
@@ -32,8 +37,8 @@ KNOWN = {
     "c0e435563e521e18b6b918cdf663485dedb994f6275210a8074de82db02a6b91": "instruments",
     "c8654acb6297e67dec73eed58cb4e7b464dc5a2dd51006068e36d95d07f56bb6": "yelp",
 }
-_LAYER = re.compile(r"(encoder|decoder)\.mlp_layers\.(\d+)\.(weight|bias)")
-_CODEBOOK = re.compile(r"rq\.vq_layers\.(\d+)\.embedding\.weight")
+_LAYER = re.compile(r"(encoder|decoder)\.mlp_layers\.(\d{1,4})\.(weight|bias)")
+_CODEBOOK = re.compile(r"rq\.vq_layers\.(\d{1,4})\.embedding\.weight")
 # Running statistics of the quantizer, of no use without its training.
 _PASSED_OVER = re.compile(r"rq\.vq_layers\.\d+\.(N_ema|code_usage_ema|auto_sigma_module\..*)")
 
@@ -61,14 +66,18 @@ def convert_rqvae(
         force: replace a file at `out`.
 
     Raises:
-        DigerError: another hash, a file that is more than weights, or another architecture.
+        DigerError: another hash, a file that is more than weights, another architecture, or no
+            way to write `out`.
     """
-    if out.exists() and (out.is_dir() or not force):
-        raise DigerError(f"{out} exists already; " + ("add --force" if out.is_file() else "rename"))
+    with _writing(out):
+        if out.exists() and (out.is_dir() or not force):
+            how = "add --force" if out.is_file() else "rename"
+            raise DigerError(f"{out} exists already; {how}")
     check_file(path)
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise DigerError(f"--sha256 {sha256[:80]!r} is not a SHA-256: give 64 hexadecimal digits")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with path.open("rb") as file:
         # Hashed and read through one open file, so that nobody can swap it in between.
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -83,12 +92,22 @@ def convert_rqvae(
         "released_for": converted.released or "",
     }
     temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _writing(out):
+        try:
+            save_file(tensors, temporary, metadata)
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
     return converted
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DigerError(f"cannot write {out}: {reason}; give another --out") from None
 
 
 def _check_hash(path: Path, digest: str, expected: str | None) -> None:
@@ -110,21 +129,35 @@ def _load(file: Any, path: Path, beside: Path) -> Any:
         with (
             readable(file, beside) as stream,
             torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore"),  # what is wrong is said in one line
         ):
             return torch.load(stream, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        # torch's advice is to run the file after all; only what stood in the way is passed on.
+    except DigerError as error:
+        raise DigerError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged file can raise anything, in zipfile as in torch
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"it wants to run {found[1]}" if found else str(error).splitlines()[0][:200]
-        raise DigerError(f"{path} holds more than weights and was not read ({what})") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise DigerError(f"{path} is not a checkpoint of torch ({reason})") from None
+        if found and isinstance(error, UnpicklingError):
+            raise DigerError(
+                f"{path} holds more than weights and was not read (it wants to run {found[1]})"
+            ) from None
+        raise DigerError(
+            f"{path} is not a checkpoint of torch ({_reason(error)}); download it again"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What stood in the way, without torch's advice, which is to run the file after all."""
+    found = re.search(r"WeightsUnpickler error: *(.*)", str(error))
+    line = found[1] if found else str(error).partition("\n")[0]
+    advice = re.search("weights.only", line, re.IGNORECASE)
+    return printable(line, 200) if line and not advice else f"damaged: {type(error).__name__}"
 
 
 def _state(checkpoint: Any, path: Path) -> dict[str, Tensor]:
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise DigerError(f"{path} has no state_dict of tensors")
     return state
 
@@ -141,7 +174,9 @@ def _tensors(
         elif codebook := _CODEBOOK.fullmatch(key):
             codebooks[int(codebook[1])] = tensor
         elif not _PASSED_OVER.fullmatch(key):
-            raise DigerError(f"{path} holds {key}, which an RQ-VAE of this kind does not have")
+            raise DigerError(
+                f"{path} holds {printable(key, 80)}, which an RQ-VAE of this kind does not have"
+            )
     tensors: dict[str, Tensor] = {}
     widths: dict[str, list[int]] = {}
     for part, found in layers.items():
@@ -150,7 +185,8 @@ def _tensors(
             # Linear layers with a ReLU between them: 0, 2, 4, ...
             tensors |= {f"{part}.{2 * place}.{kind}": t for kind, t in found[number].items()}
     shapes = {tuple(t.shape) for t in codebooks.values()}
-    if sorted(codebooks) != list(range(len(codebooks))) or len(shapes) != 1:
+    alike = len(shapes) == 1 and all(len(shape) == 2 for shape in shapes)
+    if sorted(codebooks) != list(range(len(codebooks))) or not alike:
         raise DigerError(f"{path}: expected codebooks of one shape, found {sorted(shapes)}")
     size, width = shapes.pop()
     if widths["encoder"][-1] != width or widths["decoder"] != widths["encoder"][::-1]:

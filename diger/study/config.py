@@ -9,8 +9,7 @@ are as on the command line: from the folder in which the command is run. `docs/s
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -18,11 +17,22 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from diger.config import Config, Recipe, load_recipe, merged, recipe_from, validate
+from diger.bundle.text import printable
+from diger.config import (
+    LAST_SEED,
+    Config,
+    Recipe,
+    load_recipe,
+    merged,
+    read_toml,
+    recipe_from,
+    validate,
+)
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.metrics import CUTOFFS, METRICS
 
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LAST_SEED)], ...], Field(min_length=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class StudyDataset(Config):
@@ -52,7 +62,7 @@ class StudyArm(Config):
     recipe: str
     sids_from: str | None = None
     start_from: str | None = None
-    datasets: tuple[str, ...] | None = None
+    datasets: Names | None = None
     seeds: Seeds | None = None
     on: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -71,7 +81,7 @@ class StudyClaims(Config):
     baseline: str
     arm: str
     metric: str = "ndcg@10"
-    datasets: tuple[str, ...] | None = None
+    datasets: Names | None = None
 
 
 class _Head(Config):
@@ -139,12 +149,7 @@ def load_study(path: Path) -> Study:
     Raises:
         DigerError: broken TOML, a key, value or name that is wrong, in one line that says where.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DigerError(f"cannot read the study {path}: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise DigerError(f"{path}: not valid TOML: {error}") from None
+    tables = read_toml(path, "study")
     own = {"datasets", "arms", "claims"}
     for key in sorted(tables.keys() - _Head.model_fields.keys() - own):
         hint = did_you_mean(key, [*_Head.model_fields, *own])
@@ -164,6 +169,7 @@ def load_study(path: Path) -> Study:
         claims = validate(StudyClaims, tables["claims"], f"{path}: claims")
         _check_claims(claims, datasets, arms, f"{path}: claims")
     _known(head.complete or (), arms, f"{path}: complete", "arm")
+    _no_repeats(head.complete or (), f"{path}: complete")
     return Study(
         **head.model_dump(),
         datasets=datasets,
@@ -182,7 +188,7 @@ def _table(tables: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
 def _dataset(table: Any, where: str, name: str) -> StudyDataset:
     _check_name(name, where)
     if not isinstance(table, dict):
-        raise DigerError(f"{where}: must be a table with folder and seeds, got {table!r}")
+        raise DigerError(f"{where}: must be a table with folder and seeds, got {_show(table)}")
     found = validate(StudyDataset, table, where)
     _no_repeats(found.seeds, f"{where}.seeds")
     return found
@@ -193,7 +199,7 @@ def _arm(name: str, table: Any, datasets: Mapping[str, StudyDataset], where: str
     if isinstance(table, str):
         table = {"recipe": table}
     if not isinstance(table, dict):
-        raise DigerError(f"{where}: must be a recipe's name or a table, got {table!r}")
+        raise DigerError(f"{where}: must be a recipe's name or a table, got {_show(table)}")
     own = {key: value for key, value in table.items() if key in StudyArm.model_fields}
     changes = {key: value for key, value in table.items() if key not in own}
     laid_over = [key for key in Recipe.model_fields if key != "name"]
@@ -204,6 +210,8 @@ def _arm(name: str, table: Any, datasets: Mapping[str, StudyDataset], where: str
     arm = validate(StudyArm, own, where)
     _known(arm.on, datasets, f"{where}.on", "dataset")
     _known(arm.datasets or (), datasets, f"{where}.datasets", "dataset")
+    _no_repeats(arm.datasets or (), f"{where}.datasets")
+    _no_repeats(arm.seeds or (), f"{where}.seeds")
     try:
         base = load_recipe(arm.recipe)
     except DigerError as error:
@@ -219,6 +227,9 @@ def _arm(name: str, table: Any, datasets: Mapping[str, StudyDataset], where: str
     for seed in arm.seeds or ():
         if not any(seed in found for found in seeds.values()):
             raise DigerError(f"{where}.seeds: {seed} is not a seed of any of its datasets")
+    for dataset in arm.datasets or ():
+        if not seeds[dataset]:
+            raise DigerError(f"{where}.datasets: none of its seeds is one of {dataset}'s")
     recipes = {d: _recipe(base, name, (changes, arm.on.get(d, {})), where, d) for d in runs_on}
     return Arm(name, recipes, seeds, arm.sids_from, arm.start_from)
 
@@ -241,12 +252,29 @@ def _check_claims(
     _known((claims.baseline,), arms, f"{where}.baseline", "arm")
     _known((claims.arm,), arms, f"{where}.arm", "arm")
     _known(claims.datasets or (), datasets, f"{where}.datasets", "dataset")
+    _no_repeats(claims.datasets or (), f"{where}.datasets")
     known = [f"{name}@{k}" for name in METRICS for k in CUTOFFS]
     if claims.metric not in known:
         hint = did_you_mean(claims.metric, known)
         raise DigerError(f"{where}.metric: no metric {claims.metric}{hint}")
     if claims.baseline == claims.arm:
         raise DigerError(f"{where}: an arm cannot be compared with itself ({claims.arm})")
+    sides = [arms[name] for name in (claims.baseline, claims.arm)]
+    compared = False
+    for dataset in datasets if claims.datasets is None else claims.datasets:
+        absent = [arm.name for arm in sides if not arm.seeds.get(dataset)]
+        if absent and claims.datasets is None:
+            continue  # said of all that both are run on
+        if absent:
+            raise DigerError(f"{where}.datasets: the arm {absent[0]} is not run on {dataset}")
+        if not set(sides[0].seeds[dataset]) & set(sides[1].seeds[dataset]):
+            raise DigerError(
+                f"{where}: {claims.baseline} and {claims.arm} have no seed in common on {dataset}, "
+                "so there is nothing to compare; give them one in arms.<name>.seeds"
+            )
+        compared = True
+    if not compared:
+        raise DigerError(f"{where}: {claims.baseline} and {claims.arm} share no dataset")
 
 
 def _in_order(arms: Mapping[str, Arm], path: Path) -> list[str]:
@@ -278,6 +306,10 @@ def _in_order(arms: Mapping[str, Arm], path: Path) -> list[str]:
     return order
 
 
+def _show(value: object) -> str:
+    return printable(repr(value), 60)
+
+
 def _known(names: Iterable[str], known: Mapping[str, Any], where: str, what: str) -> None:
     for name in names:
         if name not in known:
@@ -291,7 +323,7 @@ def _check_name(name: str, where: str) -> None:
         )
 
 
-def _no_repeats(seeds: tuple[int, ...], where: str) -> None:
-    for seed in seeds:
-        if seeds.count(seed) > 1:
-            raise DigerError(f"{where}: {seed} is listed twice")
+def _no_repeats(values: Sequence[int | str], where: str) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise DigerError(f"{where}: {value} is listed twice")

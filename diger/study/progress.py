@@ -13,6 +13,7 @@ from diger.data.info import DatasetInfo
 from diger.data.store import read_info
 from diger.errors import DigerError
 from diger.study.grid import Run
+from diger.study.made_of import made_of_here, made_of_there, parts
 from diger.study.match import mismatch
 
 State = Literal["done", "unfinished", "to do", "in the way", "no data"]
@@ -52,22 +53,28 @@ def survey(runs: Sequence[Run], *, data_needed: bool = True, verify: bool = Fals
                 infos[run.data] = read_info(run.data)
             except DigerError as error:
                 infos[run.data] = error
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, str, str], str] = {}
     cells = []
     for run in runs:
         info = infos[run.data]
-        known = seen.get(run.dataset) if isinstance(info, DigerError) else info.fingerprint
+        # Of what is not there now, the first bundle that tells is the measure of the others.
+        needed = {what: (run.dataset, what, which) for what, which in parts(run.recipe).items()}
+        known = {what: seen[key] for what, key in needed.items() if key in seen}
+        if not isinstance(info, DigerError):
+            known |= made_of_here(run, info)
         cell = look(run, known, verify=verify)
         if cell.bundle is not None:
-            seen.setdefault(run.dataset, str(cell.bundle.config["dataset"]["fingerprint"]))
+            told = made_of_there(cell.bundle.config)
+            for what in needed.keys() & told.keys():
+                seen.setdefault(needed[what], told[what])
         elif cell.state != "in the way" and data_needed and isinstance(info, DigerError):
             cell = Cell(run, "no data", str(info))
         cells.append(cell)
     return cells
 
 
-def look(run: Run, fingerprint: str | None, *, verify: bool = False) -> Cell:
-    """Where one run stands, on data with a fingerprint (None: any)."""
+def look(run: Run, made_of: Mapping[str, str] | None = None, *, verify: bool = False) -> Cell:
+    """Where one run stands, on data with these hashes (see `diger.study.made_of`; None: any)."""
     if not (run.out / MANIFEST).exists():
         if run.out.is_dir() and any(run.out.iterdir()):
             return Cell(run, "in the way", f"{run.out} holds something that is not a bundle")
@@ -77,7 +84,7 @@ def look(run: Run, fingerprint: str | None, *, verify: bool = False) -> Cell:
         bundle = Bundle.open(run.out, verify=verify)
     except DigerError as error:
         return Cell(run, "in the way", str(error))
-    different = mismatch(bundle, run, fingerprint)
+    different = mismatch(bundle, run, made_of or {})
     if different:
         return Cell(run, "in the way", f"{run.out} was made otherwise: {different}")
     return Cell(run, "done", bundle=bundle)

@@ -145,7 +145,14 @@ class _Work:
             self.cells[run.key] = cell
             self.outcome.made.append(run.key)
             self.watcher.ended(run, cell, "")
+            self._look_again(run.key)
             self.tidy()
+
+    def _look_again(self, key: str) -> None:
+        """What was made of a run's former bundle may not be done any more, and need its weights."""
+        for other, cell in self.cells.items():
+            if key in cell.run.sources and cell.state == "done":
+                self.cells[other] = look(cell.run)
 
     def _attempt(self, run: Run) -> Cell:
         """The cell of a run, made now or by another process in the meantime."""
@@ -154,7 +161,7 @@ class _Work:
         if cell.state == "no data":
             raise DigerError(cell.reason)
         if not again:
-            cell = look(run, None)
+            cell = look(run)
             if cell.state == "done":
                 return cell
         job = Job(
@@ -176,9 +183,9 @@ class _Work:
             raise
         except DigerError:
             # Another process may have finished it between our look and our start.
-            if again or look(run, None).state != "done":
+            if again or look(run).state != "done":
                 raise
-        done = look(run, None)
+        done = look(run)
         if done.state != "done":
             raise DigerError(done.reason or f"no bundle at {run.out}")
         return done
@@ -192,7 +199,7 @@ class _Work:
         if key is None:
             return None
         run = self.cells[key].run
-        cell = self.cells[key] = look(run, None)
+        cell = self.cells[key] = look(run)
         if cell.bundle is None:
             if key in self.outcome.elsewhere:
                 raise Busy(f"it needs {run.out.name}, which another process is making")

@@ -81,7 +81,7 @@ def _claims(study: Study, done: Sequence[Cell]) -> list[Claim]:
     if declared is None:
         return []
     claims = []
-    for dataset in declared.datasets or study.datasets:
+    for dataset in study.datasets if declared.datasets is None else declared.datasets:
         sides = [
             [_bundle(c) for c in done if (c.run.dataset, c.run.arm) == (dataset, arm)]
             for arm in (declared.baseline, declared.arm)

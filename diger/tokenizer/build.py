@@ -59,13 +59,15 @@ def build_tokenizer(
     device: torch.device | str = "cpu",
     item_ids: Sequence[str] | None = None,
     transform: ContentTransform | None = None,
+    dataset: str | None = None,
     progress: bool = True,
 ) -> tuple[Tokenizer, Tensor]:
     """Fit a tokenizer on a catalogue and assign its codes: (tokenizer, codes long (items, levels)).
 
     content: (items, dim), the output of a `ContentTransform` fitted at `config.content_width`; None
     for kind "file", which needs `item_ids` (in row order) instead. `transform` is what made the
-    content, needed to start from a checkpoint. Both results are on `device`.
+    content, needed to start from a checkpoint, and `dataset` its name, to refuse a checkpoint that
+    was released for another. Both results are on `device`.
     """
     if config.kind == "file":
         assert config.file is not None
@@ -88,7 +90,7 @@ def build_tokenizer(
     if config.checkpoint is not None:
         if not isinstance(tokenizer, RQVAE) or transform is None:
             raise ValueError("a checkpoint needs an RQ-VAE and the transform of its content")
-        load_checkpoint(tokenizer, config.checkpoint, transform)
+        load_checkpoint(tokenizer, config.checkpoint, transform, dataset)
     elif isinstance(tokenizer, RQVAE):
         tokenizer.fit(
             x,

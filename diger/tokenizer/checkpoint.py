@@ -22,14 +22,28 @@ from diger.tokenizer.rqvae import RQVAE
 FORMAT = "diger-rqvae-1"
 
 
-def load_checkpoint(tokenizer: RQVAE, path: Path | str, transform: ContentTransform) -> None:
+def load_checkpoint(
+    tokenizer: RQVAE, path: Path | str, transform: ContentTransform, dataset: str | None = None
+) -> None:
     """Fill `tokenizer` with the weights at `path`, for content that `transform` made.
 
+    Args:
+        tokenizer: whose weights are replaced.
+        path: of a file that `convert rqvae` wrote.
+        transform: of the content.
+        dataset: its name; the released RQ-VAEs are alike in shape, and each fits one dataset only.
+
     Raises:
-        DigerError: no such file, one of other make or with other shapes, or content on which
-            the transform is more than centring and scaling.
+        DigerError: no such file, one of other make, for other data or with other shapes, or
+            content on which the transform is more than centring and scaling.
     """
-    tensors = _read(Path(path))
+    tensors, released_for = _read(Path(path))
+    if dataset is not None and released_for and released_for.lower() != dataset.lower():
+        raise DigerError(
+            f"{path} is the RQ-VAE released for {released_for}, and this dataset is {dataset}; set "
+            "tokenizer.checkpoint to its own, or give the converted data the name it was released "
+            "under (convert data --name)"
+        )
     if transform.projection is not None:
         raise DigerError(
             f"{path} reads whole text features: leave tokenizer.rqvae.input_width out of the recipe"
@@ -61,7 +75,8 @@ def _folded(tensors: dict[str, Tensor], transform: ContentTransform) -> dict[str
     return {name: tensor.float() for name, tensor in folded.items()}
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Weights, and the dataset they were released for where that is known."""
     if not path.is_file():
         raise DigerError(
             f"no RQ-VAE at {path} (tokenizer.checkpoint); make it of a released checkpoint with "
@@ -69,10 +84,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         )
     try:
         with safe_open(path, "pt") as file:
-            made = (file.metadata() or {}).get("format")
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise DigerError(f"{path} cannot be read ({error}); convert the checkpoint again") from None
-    if made != FORMAT:
+    if metadata.get("format") != FORMAT:
         raise DigerError(f"{path} is not an RQ-VAE that python -m diger convert rqvae made")
-    return tensors
+    return tensors, metadata.get("released_for", "")

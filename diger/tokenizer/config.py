@@ -104,6 +104,12 @@ class TokenizerConfig(_Frozen):
         return self
 
     @property
+    def files(self) -> dict[str, str]:
+        """Paths it is read from, by key: of SIDs (`file`) or of an RQ-VAE (`checkpoint`)."""
+        paths = {"file": self.file.path if self.file else None, "checkpoint": self.checkpoint}
+        return {key: path for key, path in paths.items() if path is not None}
+
+    @property
     def content_width(self) -> int | None:
         """Width to fit `ContentTransform` at; None keeps all dimensions."""
         return self.rqvae.input_width if self.kind == "rqvae" else self.width

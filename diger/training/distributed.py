@@ -24,8 +24,8 @@ from torch import Tensor, distributed, nn
 from diger.errors import DigerError, Stopped
 from diger.recommender.base import Batch
 from diger.training.environment import pick_device
+from diger.training.launcher import launched, number
 
-LAUNCHER = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 # The others wait while the first one embeds a catalogue or ranks a split.
 PATIENCE = timedelta(days=1)
 
@@ -45,11 +45,6 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def launched() -> bool:
-    """Whether a launcher started this process as one of several."""
-    return all(name in os.environ for name in LAUNCHER) and int(os.environ["WORLD_SIZE"]) > 1
-
-
 @contextmanager
 def joined(name: str) -> Iterator[torch.device]:
     """Join the processes that a launcher started, if one did, and give the device of this one.
@@ -60,7 +55,8 @@ def joined(name: str) -> Iterator[torch.device]:
         name: of the device, as in `pick_device`; of several GPUs each process takes its own.
 
     Raises:
-        DigerError: no such device, fewer GPUs than processes, or a device they cannot share.
+        DigerError: no such device, fewer GPUs than processes, a device they cannot share, or a
+            launcher's variables with something else in them.
     """
     if not launched():
         yield pick_device(name)
@@ -186,7 +182,7 @@ def _together() -> bool:
 
 
 def _own_device(name: str) -> torch.device:
-    local, here = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    local, here = number("LOCAL_RANK", 0), torch.cuda.device_count()
     if local < here:
         torch.cuda.set_device(local)  # first, or all would open the first GPU
     device = pick_device(name)

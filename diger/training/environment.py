@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import platform
 import subprocess
@@ -44,17 +46,42 @@ def hardware(device: torch.device) -> dict[str, str | int]:
     }
 
 
+@functools.cache
 def code_version() -> str:
-    """The package's version, with the commit when it runs from a checkout."""
+    """The package's version, the commit where it runs from a checkout, and a digest of its code.
+
+    The digest tells apart what version and commit do not: copies without git, and changes that
+    were not committed. It is taken once a process, of the files as they are then.
+    """
     try:
         number = version("diger-studio")
     except PackageNotFoundError:
         number = "0.1.0"
-    root = Path(__file__).resolve().parents[2]
+    package = Path(__file__).resolve().parents[1]
+    commit = _commit(package.parent)
+    return f"{number}+{f'{commit}.' if commit else ''}src.{code_digest(package)}"
+
+
+def code_digest(package: Path) -> str:
+    """8 hex digits over the modules in `package` and the recipes that come along."""
+    digest = hashlib.sha256()
+    files = {*package.rglob("*.py"), *(package / "recipes").glob("*.toml")}
+    for name, path in sorted((path.relative_to(package).as_posix(), path) for path in files):
+        try:
+            data = path.read_bytes()
+        except OSError:
+            continue  # an editor's lock or a dangling link, which no run can have used
+        digest.update(f"{name}\n{len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()[:8]
+
+
+def _commit(root: Path) -> str:
+    """The commit checked out in `root`; nothing where it is no checkout."""
     if not (root / ".git").exists():
-        return number
+        return ""
     try:
-        commit = subprocess.run(
+        return subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"],
             cwd=root,
             capture_output=True,
@@ -64,8 +91,7 @@ def code_version() -> str:
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return number
-    return f"{number}+{commit}"
+        return ""
 
 
 def _cpu_name() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def _config(record: RunRecord) -> dict[str, Any]:
     tokenizer: dict[str, Any] = {}
     if record.sids is not None:
         tokenizer = {
-            **recipe.tokenizer.model_dump(mode="json"),
+            **_without_paths(recipe.model_dump(mode="json"))["tokenizer"],
+            **_file_hashes(record),
             "sizes": list(record.sids.sizes),
             **sid_stats(record.sids.codes, recipe.tokenizer.codebook_size).to_dict(),
         }
@@ -113,6 +115,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
             "encoder": encoder_name(raw.encoder),
             "revision": raw.revision,
             "max_tokens": raw.max_tokens,
+            "vectors_sha256": hashlib.sha256(raw.vectors.tobytes()).hexdigest(),
         }
     return {
         "format": schema.FORMAT_VERSION,
@@ -121,6 +124,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
             "name": info.name,
             "title": info.title,
             "fingerprint": info.fingerprint,
+            "text_fingerprint": info.text_fingerprint,
             "simulated": info.simulated,
             "text_may_be_published": info.text_may_be_published,
             "licence": info.licence,
@@ -136,8 +140,9 @@ def _config(record: RunRecord) -> dict[str, Any]:
         "tokenizer": tokenizer,
         "content": content,
         "seed": record.seed,
-        "sids_from": _origin(record.sids_from),
-        "start_from": _origin(record.start_from),
+        "sids_from": _origin(record.sids_from, (schema.ITEMS,)),
+        # Ranks follow from the weights, and are still there when these have been dropped.
+        "start_from": _origin(record.start_from, (schema.ITEMS, schema.MODEL, schema.RANKS)),
         "code_version": code_version(),
         "hardware": hardware(record.device) | _together(),
         "seconds": {k: round(v, 3) for k, v in record.seconds.items()},
@@ -164,19 +169,31 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
+def _file_hashes(record: RunRecord) -> dict[str, str]:
+    """SHA-256 of the files that SIDs or an RQ-VAE were read from, unless a bundle gave the SIDs."""
+    found = {}
+    for key, path in record.recipe.tokenizer.files.items():
+        if record.sids_from is None and Path(path).is_file():
+            with Path(path).open("rb") as file:
+                found[f"{key}_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
 def _together() -> dict[str, int]:
     """How many processes trained, where there were several."""
     count = distributed.processes()
     return {"processes": count} if count > 1 else {}
 
 
-def _origin(path: Path | None) -> dict[str, Any] | None:
-    """Which bundle something was taken from."""
+def _origin(path: Path | None, files: tuple[str, ...]) -> dict[str, Any] | None:
+    """Which bundle something was taken from, with the SHA-256 of those of `files` it has."""
     if path is None:
         return None
     bundle = Bundle.open(path, verify=False)
     told = {"arm": bundle.config["arm"], "seed": bundle.config["seed"]}
-    return {"name": bundle.name, **told, "hash": bundle.hash}
+    there = bundle.manifest.files
+    hashes = {name: there[name].sha256 for name in files if name in there}
+    return {"name": bundle.name, **told, "hash": bundle.hash, "files": hashes}
 
 
 def _count(model: nn.Module | None) -> int:

@@ -49,7 +49,8 @@ class FitResult:
         history: one row an epoch: losses, learning rate, gradient norm, validation, seconds.
         best_epoch: the epoch whose weights are in the module.
         seconds: training and validation, over all sittings.
-        peak_memory_bytes: of the process (resident set) on a CPU, of the allocator on a GPU.
+        peak_memory_bytes: of the process (resident set) on a CPU, of the allocator on a GPU; the
+            most of all sittings.
         records: of the codebooks, one an epoch and level; empty without joint training.
     """
 
@@ -156,10 +157,13 @@ def fit(
     if resumed:
         progress = load_state(state_path, module, optimizer, average, identity)
         task.restored(progress.records)
-    save = lambda: save_state(state_path, module, optimizer, average, progress, identity)  # noqa: E731
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16")
+
+    def save() -> None:
+        progress.peak_memory = max(progress.peak_memory, peak_memory(device))
+        save_state(state_path, module, optimizer, average, progress, identity)
 
     def finished() -> bool:
         return progress.epoch >= training.epochs or progress.since_best >= training.patience
@@ -283,7 +287,7 @@ def fit(
         pd.DataFrame(progress.history),
         progress.best_epoch,
         progress.seconds,
-        peak_memory(device),
+        max(progress.peak_memory, peak_memory(device)),
         progress.records,
     )
 

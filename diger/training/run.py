@@ -32,6 +32,7 @@ from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
 from diger.training import distributed
+from diger.training.environment import code_version
 from diger.training.export import RunRecord, write_bundle
 from diger.training.joint import JointTask
 from diger.training.loop import EpochEvent, FitResult, fit, peak_memory
@@ -111,6 +112,7 @@ def train(
         diger.training.loop.Interrupted: Ctrl-C; the same call goes on.
     """
     listener = (listener if distributed.is_first() else None) or Listener()
+    code_version()  # noted now: files may have been changed by the time the bundle is written
     sids_from = sids_from or start_from
     out = Path(out)
     if out.name in ("", "..") or out.resolve() == Path.cwd():
@@ -223,10 +225,9 @@ def identity(
     bundles: tuple[Path | None, ...] = (),
 ) -> str:
     """SHA-256 of everything that decides the weights of a run on one machine."""
-    file = recipe.tokenizer.file
     made_of = hashlib.sha256(b"" if content is None else content.vectors.tobytes())
-    for path in (file.path if file else None, recipe.tokenizer.checkpoint):
-        if path is not None and Path(path).is_file():
+    for path in recipe.tokenizer.files.values():
+        if Path(path).is_file():
             made_of.update(Path(path).read_bytes())
     what = {
         "recipe": recipe.model_dump(mode="json", exclude={"about", "name"}),

@@ -114,6 +114,7 @@ def make_sids(
             device=device,
             item_ids=dataset.items["item_id"].tolist(),
             transform=None if content is None else content.transform,
+            dataset=dataset.name,
         )
         codes, seconds = assigned.cpu().numpy(), time.perf_counter() - began
         if content is not None:

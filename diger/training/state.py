@@ -32,6 +32,7 @@ class Progress:
         best_epoch: the epoch it belongs to, 0 for none.
         since_best: validations since then.
         seconds: spent training, over all sittings.
+        peak_memory: most memory held in any sitting that saved, in bytes.
         sums: running [sum, weight] of each of the current epoch's logged values.
         history: one dict an epoch.
         records: of the codebooks, one dict an epoch and level; empty without joint training.
@@ -44,6 +45,7 @@ class Progress:
     best_epoch: int = 0
     since_best: int = 0
     seconds: float = 0.0
+    peak_memory: int = 0
     sums: dict[str, list[float]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
