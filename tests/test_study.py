@@ -478,3 +478,11 @@ def test_time_left_by_hand(plain):
     assert left.seconds == pytest.approx(60 + expected) and left.unknown == 6
     assert str(left).startswith("at least ")
     assert duration(0.2) == "1 s" and duration(7260) == "2 h 01 min"
+
+
+def test_an_arm_that_ran_nowhere_takes_as_long_as_its_like(tmp_path):
+    runs = grid(make(tmp_path))
+    draw(job_of(select(runs, "ring/static/0")), seconds=54.3)
+    cells = survey(runs)
+    assert expected_seconds(select(runs, "ring/frozen/0"), cells) == pytest.approx(60)
+    assert expected_seconds(select(runs, "ring/popularity/0"), cells) is None

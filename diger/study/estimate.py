@@ -2,13 +2,15 @@
 
 A run takes as long as the mean of its arm's other seeds on its dataset. Where there is none, as
 long as the arm's runs elsewhere, in proportion to events and epochs; where there is none of these
-either, nobody knows, and nothing is guessed.
+either, as the other arms of its method and backbone on its dataset. Failing all, nobody knows, and
+nothing is guessed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import mean
 
@@ -46,15 +48,18 @@ def estimate(runs: Sequence[Run], cells: Sequence[Cell]) -> Estimate:
 
 
 def expected_seconds(run: Run, cells: Sequence[Cell]) -> float | None:
-    """How long a run will take; None where no finished run of its arm says."""
-    near, far = [], []
+    """How long a run will take; None where no finished run says."""
+    near, far, kin = [], [], []
     for cell in cells:
-        if cell.bundle is None or cell.run.arm != run.arm:
+        seconds = None if cell.bundle is None else seconds_of(cell.bundle)
+        if cell.bundle is None or seconds is None:
             continue
-        seconds = seconds_of(cell.bundle)
-        if seconds is None:
+        here = cell.run.dataset == run.dataset
+        if cell.run.arm != run.arm:
+            if here and _kind(cell.run) == _kind(run):
+                kin.append(seconds)
             continue
-        if cell.run.dataset == run.dataset:
+        if here:
             near.append(seconds)
             continue
         events = entry(cell.bundle.config, "dataset", "events")
@@ -62,13 +67,14 @@ def expected_seconds(run: Run, cells: Sequence[Cell]) -> float | None:
             far.append(seconds / (events * cell.run.recipe.training.epochs))
     if near:
         return mean(near)
-    if not far:
-        return None
-    try:
-        events = read_info(run.data).n_events
-    except DigerError:
-        return None
-    return mean(far) * events * run.recipe.training.epochs
+    with suppress(DigerError):  # the data may not be there
+        if far:
+            return mean(far) * read_info(run.data).n_events * run.recipe.training.epochs
+    return mean(kin) if kin else None
+
+
+def _kind(run: Run) -> tuple[str, str]:
+    return run.recipe.method, run.recipe.backbone.kind
 
 
 def seconds_of(bundle: Bundle) -> float | None:
