@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from dashboard.panel import Lens
-from dashboard.view import unfiltered
 from diger.bundle import tables
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
@@ -22,7 +21,7 @@ def claims(lens: Lens, metric: str, *, simulated: bool) -> list[Claim]:
 
     The family is all datasets there are: leaving some out of sight changes no verdict.
     """
-    whole = Lens(lens.library, unfiltered(lens.view))
+    whole = Lens(lens.library, lens.view.but(data=()))
     made = []
     for dataset in whole.datasets:
         row = whole.summary[whole.summary["dataset"] == dataset].iloc[0]

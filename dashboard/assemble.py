@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bundle", "charts", "hub", "statistics")
 MODULES = (
     "__init__.py",
+    "digest.py",
     "errors.py",
     "evaluation/__init__.py",
     "evaluation/beyond_accuracy.py",

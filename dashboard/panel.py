@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -86,7 +86,7 @@ class Lens:
     @cached_property
     def with_variants(self) -> pd.DataFrame:
         """The same with the variants, whether or not they are shown: those shown first."""
-        rest = Lens(self.library, replace(self.view, variants=True)).runs
+        rest = Lens(self.library, self.view.but(variants=True)).runs
         return pd.concat([self.runs, rest[~rest["hash"].isin(self.runs["hash"])]])
 
     @cached_property

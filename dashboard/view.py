@@ -60,10 +60,9 @@ class View:
             b=str(state.get("b") or ""),
         )
 
-
-def unfiltered(view: View) -> View:
-    """The same view of all datasets; every field counts as read."""
-    return View(**{**{name: getattr(view, name) for name in _FIELDS}, "data": ()})
+    def but(self, **changes: Any) -> View:
+        """The same with changes; of a watched view every field then counts as read."""
+        return View(**({name: getattr(self, name) for name in _FIELDS} | changes))
 
 
 class WatchedView(View):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from diger.bundle.text import printable
 from diger.errors import DigerError, did_you_mean
 from diger.tokenizer.config import TokenizerConfig
+from diger.toml import parse_toml, read_toml
 from diger.uncertainty.config import NO_UNCERTAINTY, UncertaintyConfig
 
 LAST_SEED = 2**32 - 1  # what every generator of random numbers here takes
@@ -287,47 +287,6 @@ class Recipe(Config):
         """Method, decay and noise, as bundles name them."""
         noisy = self.joint.uncertainty if self.joint else NO_UNCERTAINTY
         return {"method": self.method, "decay": noisy.decay, "noise": noisy.noise}
-
-
-def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a TOML file; `what` it is, for messages.
-
-    Raises:
-        DigerError: it cannot be read, or is not TOML.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DigerError(f"cannot read the {what} {printable(path)}: {error}") from None
-    return parse_toml(text, str(path))
-
-
-def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """The tables of a TOML text; a DigerError that begins with `where` if it is none."""
-    try:
-        tables = tomllib.loads(text)
-        if _deeper_than(20, tables):
-            raise RecursionError
-        json.dumps(tables, default=str)  # a number of thousands of digits cannot be written out
-    except RecursionError:
-        raise DigerError(f"{where}: nested too deeply; nothing here needs that") from None
-    except tomllib.TOMLDecodeError as error:
-        raise DigerError(f"{where}: not valid TOML: {printable(error, 200)}") from None
-    except ValueError:
-        raise DigerError(f"{where}: a number in it is too long; nothing here needs that") from None
-    return tables
-
-
-def _deeper_than(levels: int, value: Any) -> bool:
-    inside = [value]
-    for _ in range(levels):
-        inside = [
-            inner
-            for outer in inside
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(inside)
 
 
 AnyConfig = TypeVar("AnyConfig", bound=BaseModel)

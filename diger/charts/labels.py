@@ -14,6 +14,7 @@ import pandas as pd
 LINE = 17  # pixels of one line of text
 LETTER = 6.6  # pixels of a letter, on average
 COLUMN = 16  # letters of a name at the end of a line; a longer one is broken
+VARIANT = r"\[(.+)\]$"  # the end of an arm's name: a variant's own, read alike by Vega
 _Align = Literal["left", "center", "right"]
 
 
@@ -23,7 +24,7 @@ def short_name(arm: str) -> str:
     >>> short_name("differentiable (frqud) [often]"), short_name("differentiable (frqud)")
     ('often', 'differentiable (frqud)')
     """
-    variant = re.search(r"\[(.+)\]$", arm)
+    variant = re.search(VARIANT, arm)
     return variant.group(1) if variant else arm
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import altair as alt
 
+from diger.charts.labels import VARIANT
 from diger.charts.palette import method_colour, method_dash, method_shape
 
 FONT = '"Source Sans", "Source Sans 3", "Helvetica Neue", Helvetica, Arial, sans-serif'
@@ -203,7 +204,7 @@ def arm_rows(arms: Iterable[tuple[str, str]]) -> alt.Y:
     Args:
         arms: name and method of each, whose colour the marks in the row have.
     """
-    own = r"replace(datum.label, /^.*\[(.+)\]$/, '$1')"
+    own = f"replace(datum.label, /^.*{VARIANT}/, '$1')"
     names = [arm for arm, _ in arms]
     return alt.Y("arm:N", title=None, sort=names, axis=alt.Axis(labelExpr=own, labelLimit=200))
 

@@ -38,6 +38,7 @@ from diger.content.vectors import (
     write_tensors,
     zero_rows,
 )
+from diger.digest import file_sha256
 from diger.errors import DigerError
 
 _CHUNK = 512  # texts a partial file
@@ -235,8 +236,7 @@ def _read_file(dataset: _HasItems, path: Path, store: Path | None) -> ContentVec
             raise DigerError(f"{path} not found: give the path of a .npy with one row an item")
         return stored.content
     vectors = _load_npy(path, len(dataset.items))
-    with path.open("rb") as file:
-        revision = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    revision = f"sha256:{file_sha256(path)}"
     content = ContentVectors(vectors, zero_rows(vectors), name, revision, None, "file")
     if kept is not None:
         StoredVectors(content, _key(name, revision, None, digests), digests).save(kept)

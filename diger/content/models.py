@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from diger.digest import file_sha256
 from diger.errors import DigerError
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
@@ -144,7 +145,7 @@ def _packaged_default() -> Path | None:
         return None
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
-    if not weights.is_file() or _file_digest(weights) != _DEFAULT_WEIGHTS_SHA256:
+    if not weights.is_file() or file_sha256(weights) != _DEFAULT_WEIGHTS_SHA256:
         return None
     return folder
 
@@ -176,13 +177,8 @@ def _one_line(error: Exception) -> str:
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _folder_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{_file_digest(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
     return digest.hexdigest()

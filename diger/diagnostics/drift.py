@@ -92,8 +92,7 @@ class SidWatch:
     def restore(self, records: list[dict[str, Any]]) -> None:
         """Go on after the epochs in `records`."""
         self.epochs = max((record["epoch"] for record in records), default=0)
-        fallen = {r["level"] for r in records if self._collapsed(r["level"], r["perplexity"])}
-        self.warned = {int(level) for level in fallen}
+        self.warned = {r["level"] for r in records if self._collapsed(r["level"], r["perplexity"])}
 
     def name_collapse(self, codes: np.ndarray) -> None:
         """Say in the log which levels of codes (items, levels) have collapsed, each once a run."""

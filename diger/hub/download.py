@@ -7,7 +7,6 @@ and nothing of it stays behind.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any
 
 from diger.bundle import schema
 from diger.bundle.manifest import MAX_BYTES, Manifest
+from diger.digest import file_sha256
 from diger.errors import DigerError
 from diger.hub import client
 from diger.hub.address import Address
@@ -51,7 +51,7 @@ class Download:
             def one(name: str) -> Path:
                 cached = self.cached(name)
                 path = self._checked(
-                    name, lambda path: _sha256(path) == manifest.files[name].sha256, advance
+                    name, lambda path: file_sha256(path) == manifest.files[name].sha256, advance
                 )
                 if cached is not None:
                     advance(manifest.files[name].size)
@@ -108,8 +108,3 @@ def _forget(pointer: Path) -> None:
     repository = pointer.parent.parent.parent  # .../models--owner--name/snapshots/<commit>/<file>
     if content != pointer and content.is_relative_to(repository.resolve()):
         content.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,12 +24,12 @@ from diger.config import (
     Recipe,
     load_recipe,
     merged,
-    read_toml,
     recipe_from,
     validate,
 )
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.metrics import CUTOFFS, METRICS
+from diger.toml import read_toml
 
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LAST_SEED)], ...], Field(min_length=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]

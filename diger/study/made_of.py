@@ -9,7 +9,6 @@ What is not there now, or was not noted by the version that made a bundle, hinde
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from diger.bundle.documents import entry
 from diger.config import Recipe
 from diger.content.encoder import revision_here
 from diger.data.info import DatasetInfo
+from diger.digest import file_sha256
 from diger.study.grid import Run
 
 DATA, TEXT, VECTORS = "data", "item text", "content vectors"
@@ -72,5 +72,4 @@ def file_digest(path: Path) -> str | None:
 
 @functools.lru_cache(maxsize=256)
 def _digest(path: Path, changed: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

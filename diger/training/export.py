@@ -20,6 +20,7 @@ from diger.bundle.tables import items_frame, topk_frame
 from diger.bundle.writer import BundleWriter
 from diger.config import Recipe
 from diger.data.dataset import Dataset
+from diger.digest import file_sha256
 from diger.evaluation import beyond_accuracy
 from diger.evaluation.metrics import corrected_summary, summary
 from diger.evaluation.ranking import TOP, SplitRanks
@@ -174,8 +175,7 @@ def _file_hashes(record: RunRecord) -> dict[str, str]:
     found = {}
     for key, path in record.recipe.tokenizer.files.items():
         if record.sids_from is None and Path(path).is_file():
-            with Path(path).open("rb") as file:
-                found[f"{key}_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+            found[f"{key}_sha256"] = file_sha256(Path(path))
     return found
 
 
