@@ -32,7 +32,6 @@ from diger.data.dataset import Dataset
 from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
 from diger.decoding.ties import best
-from diger.decoding.trie import Trie
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.rankers import MODES, Mode, PopularityRanker, SasrecRanker, SidRanker
 from diger.evaluation.ranking import TOP, Ranker
@@ -43,6 +42,7 @@ from diger.recommender.sasrec import Sasrec
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import make_tokenizer
 from diger.tokenizer.suffix import format_sid
+from diger.tokenizer.trie import Trie
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from diger.data.dataset import Dataset
 from diger.decoding.ties import best
-from diger.decoding.trie import Trie
 from diger.errors import DigerError
 from diger.evaluation.rankers import PopularityRanker, SidRanker
 from diger.evaluation.ranking import (
@@ -24,6 +23,7 @@ from diger.evaluation.ranking import (
     ranked_from_scores,
 )
 from diger.recommender.base import Batch
+from diger.tokenizer.trie import Trie
 
 NAN = float("nan")
 INF = float("inf")

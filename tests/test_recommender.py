@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diger.config import CausalConfig, PopularityConfig, SasrecConfig
-from diger.decoding.trie import Trie
 from diger.recommender.base import CodeView, Recommender, check_prefix, encode_items, last_positions
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
+from diger.tokenizer.trie import Trie
 
 SIZES = (4, 4, 3)
 N = 15

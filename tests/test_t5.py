@@ -13,12 +13,12 @@ from torch import Tensor
 from diger.config import T5Config
 from diger.decoding.beam import constrained_beam_search
 from diger.decoding.exact import item_log_probabilities
-from diger.decoding.trie import Trie
 from diger.errors import DigerError
 from diger.model import load_model
 from diger.recommender.base import CodeView
 from diger.recommender.build import build_backbone
 from diger.recommender.t5 import T5Recommender, relative_buckets
+from diger.tokenizer.trie import Trie
 from diger.training.batches import Histories
 
 SIZES = (5, 4, 6)

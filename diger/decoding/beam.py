@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from diger.decoding.ties import best
-from diger.decoding.trie import Trie
 from diger.recommender.base import Recommender
+from diger.tokenizer.trie import Trie
 
 
 @dataclass(frozen=True, eq=False)

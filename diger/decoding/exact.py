@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diger.decoding.trie import Trie
 from diger.recommender.base import Recommender
+from diger.tokenizer.trie import Trie
 
 
 @torch.inference_mode()

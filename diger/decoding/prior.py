@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diger.decoding.trie import Trie
+from diger.tokenizer.trie import Trie
 
 
 class CataloguePrior:

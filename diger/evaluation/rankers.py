@@ -14,10 +14,10 @@ from torch import Tensor
 
 from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
-from diger.decoding.trie import Trie
 from diger.evaluation.ranking import Ranked, ranked_from_list, ranked_from_scores
 from diger.recommender.base import Batch, Recommender, encode_items
 from diger.recommender.sasrec import Sasrec
+from diger.tokenizer.trie import Trie
 
 Mode = Literal["beam", "free", "exact"]
 MODES: tuple[Mode, ...] = get_args(Mode)

@@ -20,9 +20,9 @@ from diger.bundle import schema
 from diger.content.models import TextEncoder, load_text_encoder
 from diger.decoding.beam import constrained_beam_search
 from diger.decoding.exact import item_log_probabilities
-from diger.decoding.trie import Trie
 from diger.errors import DigerError
 from diger.recommender.base import Recommender, encode_items
+from diger.tokenizer.trie import Trie
 
 if TYPE_CHECKING:
     from diger.model import Model

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from diger.decoding.beam import constrained_beam_search
-from diger.decoding.trie import Trie
 from diger.recommender.base import Recommender, encode_items
+from diger.tokenizer.trie import Trie
 
 
 @dataclass(frozen=True)

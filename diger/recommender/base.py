@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diger.config import GradientPlace
-from diger.decoding.trie import Trie
+from diger.tokenizer.trie import Trie
 
 GRADIENT_PLACES: tuple[str, ...] = get_args(GradientPlace)
 

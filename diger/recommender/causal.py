@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from diger.config import CausalConfig
 from diger.decoding.prior import CataloguePrior
-from diger.decoding.trie import Trie
 from diger.recommender.base import (
     CodeView,
     Losses,
@@ -30,6 +29,7 @@ from diger.recommender.base import (
     last_positions,
 )
 from diger.recommender.layers import Block, CausalEncoder
+from diger.tokenizer.trie import Trie
 
 _EMBEDDED = ("history", "decoder", "alignment")  # places reached through embeddings
 

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from diger.config import JointConfig
-from diger.decoding.trie import Trie
 from diger.diagnostics.drift import SidWatch
 from diger.errors import DigerError
 from diger.evaluation.rankers import SidRanker
@@ -31,6 +30,7 @@ from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import TokenizerConfig, assign_catalogue
 from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.suffix import assign_suffix
+from diger.tokenizer.trie import Trie
 from diger.training import distributed
 from diger.training.task import decayed_groups, recommendation_loss
 from diger.uncertainty.base import Decay
