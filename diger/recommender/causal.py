@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diger.config import CausalConfig
-from diger.decoding.prior import CataloguePrior
 from diger.recommender.base import (
     CodeView,
     Losses,
@@ -29,6 +28,7 @@ from diger.recommender.base import (
     last_positions,
 )
 from diger.recommender.layers import Block, CausalEncoder
+from diger.recommender.prior import CataloguePrior
 from diger.tokenizer.trie import Trie
 
 _EMBEDDED = ("history", "decoder", "alignment")  # places reached through embeddings
