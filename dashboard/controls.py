@@ -8,7 +8,7 @@ from dashboard.library import Library
 from dashboard.panel import Lens, Page
 from dashboard.panels.codebook import epochs_recorded, levels_recorded
 from dashboard.view import CHALLENGERS, METRICS, View
-from diger.bundle.text import printable
+from diger.text import printable
 
 FILTERS = ("data", "arms", "variants", "metric", "projector")
 

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard.glossary import TERMS
 from dashboard.library import Library
 from dashboard.show import show_table
-from diger.bundle.text import markdown, printable
+from diger.text import markdown, printable
 
 _COLUMNS = {
     "bundle": "bundle",

@@ -19,9 +19,9 @@ from dashboard.show import show_panel
 from dashboard.sources import fetched, opened, signature
 from dashboard.view import View
 from diger.bundle.find import BrokenBundle
-from diger.bundle.text import markdown
 from diger.charts.theme import ADAPTIVE
 from diger.memory import Memory
+from diger.text import markdown
 
 ICONS = {
     "verdict": "balance",

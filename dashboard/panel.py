@@ -18,8 +18,8 @@ import pandas as pd
 from dashboard.library import Library
 from dashboard.view import View, WatchedView
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 Value = TypeVar("Value")
 _LOG = logging.getLogger("diger.dashboard")

@@ -12,8 +12,8 @@ from dashboard import style
 from dashboard.pages import PAGES
 from dashboard.panel import Builder, Figure, Lens, Page, Panel, build
 from dashboard.show import show_figure
-from diger.bundle.text import markdown
 from diger.charts.theme import Look
+from diger.text import markdown
 
 SCALE = 1.5
 HEIGHT = 480  # pixels; what a chart gets at least

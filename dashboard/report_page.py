@@ -10,8 +10,8 @@ import streamlit as st
 from dashboard.pages import PAGES
 from dashboard.panel import Lens, Page
 from dashboard.report import report, sections
-from diger.bundle.text import markdown
 from diger.errors import DigerError
+from diger.text import markdown
 
 DEFAULT = ("Verdict", "Leaderboard", "Where it wins", "Codebook health", "SID drift", "Cost")
 

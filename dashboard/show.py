@@ -10,11 +10,11 @@ import streamlit as st
 
 from dashboard.glossary import TERMS
 from dashboard.panel import Figure, Lens, Panel, sentence
-from diger.bundle.text import csv_cell, markdown
 from diger.charts.export import to_png, to_svg
 from diger.charts.tables import to_latex
 from diger.charts.theme import LIGHT, Look, specification
 from diger.errors import DigerError
+from diger.text import csv_cell, markdown
 
 NARROW_A_ROW = 3  # figures beside each other; Streamlit stacks them on a phone
 

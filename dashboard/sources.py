@@ -13,8 +13,8 @@ from pathlib import Path
 from diger.bundle import schema
 from diger.bundle.find import BrokenBundle, list_bundles
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 VARIABLE = "DIGER_BUNDLES"
 COLLECTIONS = "hub://collections/"

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from diger.bundle.text import printable
 from diger.errors import DigerError, did_you_mean
+from diger.text import printable
 from diger.tokenizer.config import TokenizerConfig
 from diger.toml import parse_toml, read_toml
 from diger.uncertainty.config import NO_UNCERTAINTY, UncertaintyConfig

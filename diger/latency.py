@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from diger.bundle.files import write_file
-from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.model import Model
+from diger.text import printable
 
 HISTORY = 10
 WARM_UP = 5

@@ -24,7 +24,6 @@ from diger.bundle import schema
 from diger.bundle.catalogue import load_catalogue, with_text
 from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.config import Recipe, validate
 from diger.content.models import load_text_encoder
 from diger.content.transform import ContentTransform
@@ -39,6 +38,7 @@ from diger.hub.fetch import local_path
 from diger.recommender.base import Recommender, encode_items
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
+from diger.text import printable
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import make_tokenizer
 from diger.tokenizer.suffix import format_sid

@@ -7,8 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from diger.bundle.text import csv_cell
+from diger.text import csv_cell
 from diger.tokenizer.suffix import format_sid
 from diger_app.service import Side
 from diger_app.shelf import Shelf

@@ -19,11 +19,11 @@ import pandas as pd
 from diger.bundle import schema
 from diger.bundle.catalogue import load_catalogue, with_text
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.explain.content import ContentSpace
 from diger.explain.layout import layout
 from diger.explain.words import Terms
+from diger.text import printable
 from diger_app.title_index import TitleIndex
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import pandas as pd
 from diger.bundle import documents, schema, tables
 from diger.bundle.card_results import Sibling, count, facts, results_section, usage_section
 from diger.bundle.documents import entry, is_number
-from diger.bundle.text import markdown
 from diger.errors import DigerError
+from diger.text import markdown
 from diger.tokenizer.stats import collision_stats
 
 TAGS = ("diger", "semantic-ids", "generative-recommendation")

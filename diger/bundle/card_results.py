@@ -15,7 +15,7 @@ import pandas as pd
 from diger.bundle import documents, schema
 from diger.bundle.documents import Result, entry, is_number
 from diger.bundle.picture import codes_at
-from diger.bundle.text import markdown
+from diger.text import markdown
 from diger.tokenizer.stats import perplexity
 
 SHOWN = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@10")

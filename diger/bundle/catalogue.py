@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diger.bundle.schema import TEXT_COLUMNS
-from diger.bundle.text import printable
 from diger.data.readers.objects import objects
 from diger.errors import DigerError
+from diger.text import printable
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".tsv")
 

@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict, TypeGuard
 
-from diger.bundle.text import printable
 from diger.errors import DigerError, did_you_mean
+from diger.text import printable
 
 METHODS = ("static", "detached", "differentiable", "ste", "popularity", "sasrec")
 NOISES = ("gumbel", "gaussian", "none")

@@ -7,8 +7,8 @@ import secrets
 from pathlib import Path
 
 from diger.bundle.schema import MANIFEST
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 
 def write_file(data: bytes, out: Path) -> None:

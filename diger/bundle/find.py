@@ -7,8 +7,8 @@ from pathlib import Path
 
 from diger.bundle import schema, swap
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 
 @dataclass(frozen=True)

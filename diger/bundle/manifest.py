@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from diger.bundle import schema
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 MAX_BYTES = 1_000_000  # a manifest of our few files is a few kilobytes
 

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from diger.bundle import schema, swap
 from diger.bundle.manifest import MAX_BYTES, FileEntry, Manifest, located, parse_json
 from diger.bundle.tensors import metadata_of, unpack
-from diger.bundle.text import printable
 from diger.errors import DigerError, did_you_mean
+from diger.text import printable
 
 # What the Hub's client, git and desktops put into a folder; never read.
 _NOT_OURS = frozenset((".gitattributes", ".git", ".cache", ".DS_Store"))

@@ -17,7 +17,7 @@ from diger.bundle import documents, tables
 from diger.bundle.documents import entry, is_number
 from diger.bundle.find import BrokenBundle
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
+from diger.text import printable
 from diger.tokenizer.stats import collision_stats, perplexity
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 FORMAT_VERSION = 1
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from diger.bundle import schema
-from diger.bundle.text import csv_cell
 from diger.errors import DigerError
+from diger.text import csv_cell
 
 When = Literal["now", "start"]
 

@@ -20,8 +20,8 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors import numpy as numpy_tensors
 
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ import sys
 
 import typer
 
-from diger.bundle.text import printable
 from diger.errors import DigerError, Stopped
+from diger.text import printable
 
 COMMANDS = (
     "prepare",

@@ -42,7 +42,7 @@ def _print(found: Difference) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from diger.bundle.text import printable
+    from diger.text import printable
 
     console = Console()
     left, right = printable(found.left.name, 100), printable(found.right.name, 100)

@@ -25,8 +25,8 @@ def list_bundles(
     from rich.table import Table
     from rich.text import Text
 
-    from diger.bundle.text import printable
     from diger.hub import list_hub
+    from diger.text import printable
 
     found = list_hub(owner)
     if as_json:

@@ -74,7 +74,7 @@ def _print(done: Published, tag: str | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from diger.bundle.text import printable
+    from diger.text import printable
 
     console = Console()
     table = Table("file", "size", "", box=None, padding=(0, 2, 0, 0), header_style="bold")

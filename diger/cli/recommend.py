@@ -97,7 +97,7 @@ def _example(model: Model, number: int) -> tuple[str, list[str]]:
 
 
 def _print(model: Model, story: str, ids: list[str], found: list[Recommendation]) -> None:
-    from diger.bundle.text import printable
+    from diger.text import printable
 
     console = Console()
     text = lambda value: Text(printable(value or ""))  # noqa: E731

@@ -131,8 +131,8 @@ def _paper() -> Console:
 
 def _close(outcome: Outcome) -> None:
     """Say what was not done; a failure is an error, once everything else is through."""
-    from diger.bundle.text import printable
     from diger.errors import DigerError
+    from diger.text import printable
 
     console = Console(stderr=True)
     for key in outcome.elsewhere:
@@ -185,8 +185,8 @@ class _Lines:
 
     def ended(self, run: Run, cell: Cell | None, why: str) -> None:
         """The run is done, or is not."""
-        from diger.bundle.text import printable
         from diger.study.show import ended
+        from diger.text import printable
 
         self.progress.update(self.bar, visible=False)
         self.say(printable(f"{run.key}: {why}") if cell is None else ended(cell))

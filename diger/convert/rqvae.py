@@ -25,10 +25,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diger.bundle.text import printable
 from diger.convert.protocol import readable
 from diger.convert.release import check_file
 from diger.errors import DigerError
+from diger.text import printable
 from diger.tokenizer.checkpoint import FORMAT
 
 # best_collision_model.pth of junchenfu/diger-rqvae-{beauty,instruments,yelp}

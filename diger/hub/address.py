@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 MAIN = "main"
 

@@ -20,8 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from diger.bundle.text import printable
 from diger.hub.faults import SentElsewhere, redact, status_of
+from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.hub.address import parse_repo_id
 from diger.hub.client import Say, connection, patiently, say_on_stderr
 from diger.hub.faults import explained
 from diger.hub.listing import Listed, listed
+from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import Collection, HfApi

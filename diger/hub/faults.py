@@ -12,8 +12,8 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from diger.bundle.text import printable
 from diger.errors import DigerError
+from diger.text import printable
 
 _TOKEN = re.compile(r"hf_[A-Za-z0-9_]{8,}|(?i:bearer)\s+\S+")
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN"

@@ -20,7 +20,6 @@ from diger.bundle import schema, swap
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.picture import check_picture
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.hub import remote as hub
 from diger.hub.address import Address, is_address, parse
@@ -28,6 +27,7 @@ from diger.hub.client import Say, connection, say_on_stderr
 from diger.hub.download import Download
 from diger.hub.faults import Unreachable, explained
 from diger.hub.remote import Remote
+from diger.text import printable
 
 _SAFE = "Whole files that came are kept, and nothing half-done is used; the same command goes on"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.hub.address import Address
 from diger.hub.release import Release
 from diger.hub.remote import BUNDLE_FILES, Remote, RemoteFile
+from diger.text import printable
 
 # What a repository may hold before its first bundle.
 _HARMLESS = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}

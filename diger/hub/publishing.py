@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from diger.bundle.card_results import Sibling
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.hub import remote as hub
 from diger.hub.address import is_address, parse, parse_repo_id
@@ -26,6 +25,7 @@ from diger.hub.release import Release, make_release
 from diger.hub.remote import Remote
 from diger.hub.sibling import find_sibling, named_sibling
 from diger.hub.upload import addition
+from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi

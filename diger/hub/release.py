@@ -24,9 +24,9 @@ from diger.bundle.documents import entry
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.picture import check_picture, codes_svg
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.hub.faults import current_token
+from diger.text import printable
 
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
 _LOCAL_PATH = re.compile(r"(?:/|~/|[A-Za-z]:\\|\\\\)[\w .~-]+[/\\].+")

@@ -8,9 +8,9 @@ from diger.bundle.card_results import Sibling
 from diger.bundle.documents import entry
 from diger.bundle.find import list_bundles
 from diger.bundle.reader import Bundle
-from diger.bundle.text import printable
 from diger.errors import DigerError
 from diger.hub.address import is_address, parse
+from diger.text import printable
 
 _COUNTERPARTS = {
     "static": ("differentiable",),

@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from diger.bundle.text import printable
 from diger.config import (
     LAST_SEED,
     Config,
@@ -29,6 +28,7 @@ from diger.config import (
 )
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.metrics import CUTOFFS, METRICS
+from diger.text import printable
 from diger.toml import read_toml
 
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LAST_SEED)], ...], Field(min_length=1)]

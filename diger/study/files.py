@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from diger.bundle.text import csv_cell
 from diger.errors import DigerError
 from diger.statistics.randomisation import ABOUT
 from diger.statistics.verdict import Claim
 from diger.study.config import Study
 from diger.study.table import Results
+from diger.text import csv_cell
 
 
 def write_results(study: Study, results: Results) -> list[Path]:

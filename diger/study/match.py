@@ -18,9 +18,9 @@ from diger.bundle.documents import entry
 from diger.bundle.manifest import read_manifest
 from diger.bundle.reader import Bundle
 from diger.bundle.settings import settings
-from diger.bundle.text import printable
 from diger.study.grid import Run
 from diger.study.made_of import made_of_there
+from diger.text import printable
 
 
 def mismatch(bundle: Bundle, run: Run, made_of: Mapping[str, str]) -> str | None:

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from diger.bundle import documents
-from diger.bundle.text import printable
 from diger.statistics.randomisation import ABOUT
 from diger.statistics.verdict import Claim, in_words
 from diger.study.config import Study
@@ -19,6 +18,7 @@ from diger.study.estimate import Estimate, duration, estimate, seconds_of
 from diger.study.files import seeds_in_words
 from diger.study.progress import Cell, State
 from diger.study.table import Results
+from diger.text import printable
 
 METRICS = ("recall@10", "ndcg@10")
 _STATES: tuple[State, ...] = ("done", "unfinished", "to do", "in the way", "no data")

@@ -11,8 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from diger.bundle.text import printable
 from diger.charts.palette import method_colour, method_mark
+from diger.text import printable
 
 _MORE = {"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"}
 
