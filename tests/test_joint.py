@@ -13,7 +13,6 @@ from core_toys import Place
 
 from diger.bundle.reader import Bundle
 from diger.config import JointConfig, Recipe, TrainingConfig, load_recipe, recipe_from
-from diger.diagnostics.drift import SidWatch
 from diger.errors import DigerError
 from diger.recommender.base import GRADIENT_PLACES, Batch
 from diger.recommender.build import build_backbone
@@ -22,6 +21,7 @@ from diger.tokenizer.residual_kmeans import ResidualKMeans
 from diger.tokenizer.rqvae import RQVAE
 from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.suffix import assign_suffix
+from diger.training.drift import SidWatch
 from diger.training.joint import JointTask
 from diger.training.pace import count_updates, paced
 from diger.training.task import StaticTask

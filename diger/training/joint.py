@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from diger.config import JointConfig
-from diger.diagnostics.drift import SidWatch
 from diger.errors import DigerError
 from diger.evaluation.rankers import SidRanker
 from diger.evaluation.ranking import Ranker
@@ -32,6 +31,7 @@ from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.suffix import assign_suffix
 from diger.tokenizer.trie import Trie
 from diger.training import distributed
+from diger.training.drift import SidWatch
 from diger.training.task import decayed_groups, recommendation_loss
 from diger.uncertainty.base import Decay
 from diger.uncertainty.build import build_decay

@@ -1,1 +1,0 @@
-"""What joint training does to the SIDs, measured while it happens."""
