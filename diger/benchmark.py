@@ -19,12 +19,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diger.config import JointConfig, Recipe
+from diger.data.batches import training_order
 from diger.data.dataset import Dataset
 from diger.evaluation.ranking import rank_split
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
 from diger.tokenizer.residual_kmeans import ResidualKMeans, fill_codebooks
-from diger.training.batches import training_order
 from diger.training.joint import JointTask
 from diger.training.loop import peak_memory
 from diger.training.task import StaticTask, Task, count_targets, training_histories

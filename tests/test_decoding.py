@@ -14,6 +14,7 @@ import torch
 from core_toys import TableRecommender
 from torch import Tensor
 
+from diger.data.batches import Histories, training_order
 from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
 from diger.decoding.ties import best
@@ -23,7 +24,6 @@ from diger.recommender.build import build_backbone
 from diger.recommender.prior import CataloguePrior
 from diger.tokenizer.suffix import assign_suffix
 from diger.tokenizer.trie import Trie
-from diger.training.batches import Histories, training_order
 from diger.training.task import StaticTask
 
 # --- catalogues to search -------------------------------------------------------------------------

@@ -17,8 +17,8 @@ import torch
 
 import diger
 from diger.bundle.reader import Bundle
+from diger.data.batches import Batch
 from diger.errors import DigerError
-from diger.recommender.base import Batch
 from diger.training import distributed
 from diger.training.launcher import LAUNCHER, launched
 

@@ -13,8 +13,9 @@ from core_toys import Place
 
 from diger.bundle.reader import Bundle
 from diger.config import JointConfig, Recipe, TrainingConfig, load_recipe, recipe_from
+from diger.data.batches import Batch
 from diger.errors import DigerError
-from diger.recommender.base import GRADIENT_PLACES, Batch
+from diger.recommender.base import GRADIENT_PLACES
 from diger.recommender.build import build_backbone
 from diger.tokenizer.config import TokenizerConfig
 from diger.tokenizer.residual_kmeans import ResidualKMeans

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diger.data.batches import Batch
 from diger.data.dataset import Dataset
 from diger.decoding.ties import best
 from diger.errors import DigerError
@@ -22,7 +23,6 @@ from diger.evaluation.ranking import (
     ranked_from_list,
     ranked_from_scores,
 )
-from diger.recommender.base import Batch
 from diger.tokenizer.trie import Trie
 
 NAN = float("nan")

@@ -12,13 +12,13 @@ import pytest
 import torch
 from test_decoding import listed, same_order
 
+from diger.data.batches import Histories
 from diger.data.prepare import prepare
 from diger.data.readers import open_reader
 from diger.decoding.beam import constrained_beam_search
 from diger.decoding.exact import item_log_probabilities
 from diger.model import load_model
 from diger.recommender.base import Recommender, encode_items
-from diger.training.batches import Histories
 from diger.training.run import train
 
 DATA = os.environ.get("DIGER_DATA")

@@ -11,6 +11,7 @@ from core_toys import CPU
 from torch import Tensor
 
 from diger.config import T5Config
+from diger.data.batches import Histories
 from diger.decoding.beam import constrained_beam_search
 from diger.decoding.exact import item_log_probabilities
 from diger.errors import DigerError
@@ -19,7 +20,6 @@ from diger.recommender.base import CodeView
 from diger.recommender.build import build_backbone
 from diger.recommender.t5 import T5Recommender, relative_buckets
 from diger.tokenizer.trie import Trie
-from diger.training.batches import Histories
 
 SIZES = (5, 4, 6)
 CODES = torch.tensor(

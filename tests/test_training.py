@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from diger.config import EvaluationConfig, TrainingConfig
+from diger.data.batches import Batch, Histories, evaluation_order, training_order
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
 from diger.evaluation.ranking import Ranked, Ranker, ranked_from_list
-from diger.recommender.base import Batch, Recommender
+from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
 from diger.tokenizer.suffix import assign_suffix
 from diger.training import environment
-from diger.training.batches import Histories, evaluation_order, training_order
 from diger.training.loop import FINAL_RATE, FitResult, fit, learning_rate_at
 from diger.training.run import identity
 from diger.training.task import PlainTask, SasrecTask, StaticTask, decayed_groups

@@ -12,10 +12,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from diger.data.batches import Batch
 from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
 from diger.evaluation.ranking import Ranked, ranked_from_list, ranked_from_scores
-from diger.recommender.base import Batch, Recommender, encode_items
+from diger.recommender.base import Recommender, encode_items
 from diger.recommender.sasrec import Sasrec
 from diger.tokenizer.trie import Trie
 

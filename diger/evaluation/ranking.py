@@ -17,11 +17,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from diger.data.batches import Batch, Histories, evaluation_order
 from diger.data.dataset import Dataset
 from diger.decoding.ties import best
 from diger.errors import DigerError
-from diger.recommender.base import Batch
-from diger.training.batches import Histories, evaluation_order
 
 TOP = 20
 SPLITS = ("validation", "test")

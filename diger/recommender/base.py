@@ -49,42 +49,6 @@ class CodeView:
         return self.mixture is not None and place in self.places
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Histories of one batch, padded at the end.
-
-    Attributes:
-        items: LongTensor (B, T) item rows, oldest first; padding repeats row 0.
-        lengths: LongTensor (B,) events in each history, at least 2 in training.
-        whole: the batch of all processes that this one is a share of; None where it is all.
-    """
-
-    items: Tensor
-    lengths: Tensor
-    whole: Batch | None = None
-
-    def distinct(self) -> tuple[Tensor, Tensor]:
-        """The distinct items (n,) of the whole batch, and this one's (B, T) as positions there."""
-        if self.whole is None:
-            unique, index = torch.unique(self.items, return_inverse=True)
-            return unique, index
-        unique = torch.unique(self.whole.items)
-        return unique, torch.searchsorted(unique, self.items)
-
-    def events(self, first: int = 0) -> Tensor:
-        """Items (events,) of the whole batch from each history's event `first` on, no padding."""
-        every = self if self.whole is None else self.whole
-        steps = torch.arange(first, every.items.shape[1], device=every.items.device)
-        return every.items[:, first:][steps < every.lengths[:, None]]
-
-    def frequency(self, unique: Tensor) -> Tensor | None:
-        """See `CodeView`, for the distinct items (n,)."""
-        if self.whole is None:
-            return None
-        targets = torch.searchsorted(unique, self.events(first=1))
-        return torch.bincount(targets, minlength=len(unique))
-
-
 class Losses(NamedTuple):
     """What a batch costs.
 

@@ -21,8 +21,8 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
+from diger.data.batches import Batch
 from diger.errors import DigerError, Stopped
-from diger.recommender.base import Batch
 from diger.training.environment import pick_device
 from diger.training.launcher import launched, number
 

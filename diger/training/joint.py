@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from diger.config import JointConfig
+from diger.data.batches import Batch
 from diger.errors import DigerError
 from diger.evaluation.rankers import SidRanker
 from diger.evaluation.ranking import Ranker
-from diger.recommender.base import Batch, CodeView, Recommender
+from diger.recommender.base import CodeView, Recommender
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import TokenizerConfig, assign_catalogue
 from diger.tokenizer.soft import calibrate, soft_codes

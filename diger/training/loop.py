@@ -26,12 +26,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diger.config import EvaluationConfig, TrainingConfig
+from diger.data.batches import training_order
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
 from diger.evaluation.metrics import summary
 from diger.evaluation.ranking import rank_split
 from diger.training import distributed
-from diger.training.batches import training_order
 from diger.training.interrupt import Interrupted, ctrl_c
 from diger.training.pace import count_updates
 from diger.training.state import Progress, load_state, save_state

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from diger.data.batches import Batch, Histories
 from diger.data.dataset import Dataset
 from diger.evaluation.rankers import SasrecRanker, SidRanker
 from diger.evaluation.ranking import Ranker
-from diger.recommender.base import Batch, CodeView, Losses, Recommender
+from diger.recommender.base import CodeView, Losses, Recommender
 from diger.recommender.sasrec import Sasrec
 from diger.tokenizer.trie import Trie
-from diger.training.batches import Histories
 
 
 class Task(Protocol):
