@@ -161,7 +161,21 @@ class Dataset:
             DigerError: something else is at `path`, or it cannot be written.
         """
         target = Path(path).resolve()
-        write_dataset(self, target, force=force)
+        write_dataset(
+            target,
+            info=self.info,
+            items=self.items,
+            events=self.events,
+            times=self.times,
+            users={
+                "user_id": self.user_ids,
+                "n_events": np.diff(self.offsets),
+                "train_end": self.train_end,
+                "validation_at": self.validation_at,
+                "test_at": self.test_at,
+            },
+            force=force,
+        )
         return target
 
     @classmethod

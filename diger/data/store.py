@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,6 @@ from diger.data.fingerprint import TEXT_COLUMNS
 from diger.data.folder import check_target, read_json, read_table, write_folder
 from diger.data.info import FORMAT, FORMAT_VERSION, DatasetInfo
 from diger.errors import DigerError
-
-if TYPE_CHECKING:
-    from diger.data.dataset import Dataset
 
 ITEMS, INTERACTIONS = "items.parquet", "interactions.parquet"
 USERS, INFO = "users.parquet", "dataset.json"
@@ -48,19 +45,39 @@ def check_dataset_target(path: Path, *, force: bool) -> None:
     check_target(path, marker=INFO, file_format=FORMAT, own=OWN_FILES, force=force)
 
 
-def write_dataset(dataset: Dataset, target: Path, *, force: bool) -> None:
+def write_dataset(
+    target: Path,
+    *,
+    info: DatasetInfo,
+    items: pd.DataFrame,
+    events: np.ndarray,
+    times: np.ndarray | None,
+    users: dict[str, Any],
+    force: bool,
+) -> None:
     """Write the folder in one piece.
+
+    Args:
+        target: where to.
+        info: what `dataset.json` says.
+        items: one row an item.
+        events: (n,) item rows, the users' events one after another.
+        times: (n,) int64, or None.
+        users: columns of `users.parquet`, one entry a user.
+        force: replace a dataset that is already there.
 
     Raises:
         DigerError: something else is at `target`, or it cannot be written.
     """
     check_dataset_target(target, force=force)
+    log = {"user": np.repeat(np.arange(info.n_users, dtype=np.int32), users["n_events"])}
+    log |= {"item": events} | ({} if times is None else {"time": times})
+    users = {**users, "user_id": pa.array(users["user_id"].tolist(), pa.string())}
     with write_folder(target) as folder:
-        pq.write_table(_item_table(dataset.items), folder / ITEMS, compression="zstd")
-        pq.write_table(_event_table(dataset), folder / INTERACTIONS, compression="zstd")
-        pq.write_table(_user_table(dataset), folder / USERS, compression="zstd")
-        text = dataset.info.model_dump_json(indent=2) + "\n"
-        (folder / INFO).write_text(text, encoding="utf-8")
+        pq.write_table(_item_table(items), folder / ITEMS, compression="zstd")
+        pq.write_table(pa.table(log), folder / INTERACTIONS, compression="zstd")
+        pq.write_table(pa.table(users), folder / USERS, compression="zstd")
+        (folder / INFO).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def read_info(folder: Path) -> DatasetInfo:
@@ -138,24 +155,3 @@ def _item_frame(table: pa.Table) -> pd.DataFrame:
         for name in table.column_names
     }
     return pd.DataFrame(columns)
-
-
-def _event_table(dataset: Dataset) -> pa.Table:
-    lengths = np.diff(dataset.offsets)
-    user = np.repeat(np.arange(dataset.n_users, dtype=np.int32), lengths)
-    columns = {"user": user, "item": dataset.events}
-    if dataset.times is not None:
-        columns["time"] = dataset.times
-    return pa.table(columns)
-
-
-def _user_table(dataset: Dataset) -> pa.Table:
-    return pa.table(
-        {
-            "user_id": pa.array(dataset.user_ids.tolist(), pa.string()),
-            "n_events": np.diff(dataset.offsets),
-            "train_end": dataset.train_end,
-            "validation_at": dataset.validation_at,
-            "test_at": dataset.test_at,
-        }
-    )
