@@ -34,8 +34,7 @@ from diger.tokenizer.trie import Trie
 from diger.training import distributed
 from diger.training.drift import SidWatch
 from diger.training.task import decayed_groups, recommendation_loss
-from diger.uncertainty.base import Decay
-from diger.uncertainty.build import build_decay
+from diger.uncertainty.base import Decay, build_decay
 
 
 class JointModule(nn.Module):

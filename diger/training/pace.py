@@ -29,13 +29,10 @@ def paced(config: JointConfig, updates: int) -> JointConfig:
     if not config.updates:
         return config
     factor = config.updates / updates
-    noisy = config.uncertainty
-    sdud = noisy.sdud.model_copy(update={"learning_rate": noisy.sdud.learning_rate * factor})
-    frqud = noisy.frqud.model_copy(update={"momentum": noisy.frqud.momentum**factor})
     return config.model_copy(
         update={
             "learning_rate": config.learning_rate * factor,
             "refresh": max(1, round(config.refresh / factor)) if config.refresh else 0,
-            "uncertainty": noisy.model_copy(update={"sdud": sdud, "frqud": frqud}),
+            "uncertainty": config.uncertainty.paced(factor),
         }
     )

@@ -5,28 +5,26 @@ and it is told of every update: how far training is, which codes the batch used,
 cost. Its state lies in parameters and buffers, so that saving and resuming need no further thought.
 This base class is the decay `none`: full noise for all, to the end.
 
-A strategy is one class in a file of this folder, with a name of its own: that name in a recipe
-(`joint.uncertainty.decay`) chooses it, and nothing else must know of it.
+A strategy is one class in a file of this folder and one line in `diger.uncertainty.config.DECAYS`,
+under the name by which a recipe (`joint.uncertainty.decay`) chooses it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from diger.uncertainty.config import UncertaintyConfig
+from diger.uncertainty.config import DECAYS, UncertaintyConfig
 
 
 class Decay(nn.Module):
     """Full noise throughout; what a strategy does otherwise it overrides.
 
-    name: in recipes. learning_rate: of its parameters, where it has any.
+    learning_rate: of its parameters, where it has any.
     """
 
-    name: ClassVar[str] = "none"
     learning_rate: float = 1e-2
 
     @classmethod
@@ -59,3 +57,11 @@ class Decay(nn.Module):
     def report(self) -> dict[str, float]:
         """Numbers worth a column in the history."""
         return {}
+
+
+def build_decay(config: UncertaintyConfig, codes: Tensor, codebook_size: int) -> Decay:
+    """The decay that `config` names, for a catalogue of codes (n, levels)."""
+    module, kind = DECAYS[config.decay].rsplit(".", 1)
+    made = getattr(import_module(module), kind)
+    decay: Decay = made.build(config, codes, codebook_size)
+    return decay

@@ -16,8 +16,16 @@ from pydantic import (
 
 from diger.errors import did_you_mean
 
-# What comes along; of other names the classes themselves are asked, which takes torch.
-KNOWN_DECAYS = ("none", "sdud", "frqud", "sdud+frqud", "tau-anneal", "cosine")
+# Every decay: its name in recipes, and where its class is. As text, so that reading a recipe takes
+# no torch; a new decay is one file of this folder and one line here.
+DECAYS = {
+    "none": "diger.uncertainty.base.Decay",
+    "sdud": "diger.uncertainty.sdud.Sdud",
+    "frqud": "diger.uncertainty.frqud.Frqud",
+    "sdud+frqud": "diger.uncertainty.sdud_frqud.SdudFrqud",
+    "tau-anneal": "diger.uncertainty.schedules.TemperatureAnnealing",
+    "cosine": "diger.uncertainty.schedules.CosineDecay",
+}
 
 
 class _Frozen(BaseModel):
@@ -35,6 +43,10 @@ class SdudConfig(_Frozen):
     initial: NonNegativeFloat = 1.0
     learning_rate: PositiveFloat = 1e-2
 
+    def paced(self, factor: float) -> SdudConfig:
+        """The same for a run with 1 / `factor` times as many updates: sigma moves that slower."""
+        return self.model_copy(update={"learning_rate": self.learning_rate * factor})
+
 
 class FrqudConfig(_Frozen):
     """Frequency decay. The paper: momentum 0.99; threshold 1.5, 2.0 or 1.1.
@@ -45,6 +57,10 @@ class FrqudConfig(_Frozen):
 
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
     threshold: PositiveFloat = 1.5
+
+    def paced(self, factor: float) -> FrqudConfig:
+        """The same for a run with 1 / `factor` times as many updates: usage forgets that slower."""
+        return self.model_copy(update={"momentum": self.momentum**factor})
 
 
 class TauAnnealConfig(_Frozen):
@@ -57,7 +73,7 @@ class UncertaintyConfig(_Frozen):
     """Which noise is put on the logits of codes, and how it decays.
 
     noise: Gumbel (0, 1), Gaussian of the same standard deviation, or none.
-    decay: how it goes away, the name of a class in this folder; some have a table of their own.
+    decay: how it goes away, a name in `DECAYS`; some have a table of their own.
     """
 
     noise: Literal["gumbel", "gaussian", "none"] = "gumbel"
@@ -69,14 +85,11 @@ class UncertaintyConfig(_Frozen):
     @field_validator("decay")
     @classmethod
     def _decay_exists(cls, name: str) -> str:
-        if name not in KNOWN_DECAYS:
-            from diger.uncertainty.build import decays
-
-            known = sorted(decays())
-            if name not in known:
-                raise ValueError(
-                    f"there is no such decay; known: {', '.join(known)}{did_you_mean(name, known)}"
-                )
+        if name not in DECAYS:
+            known = sorted(DECAYS)
+            raise ValueError(
+                f"there is no such decay; known: {', '.join(known)}{did_you_mean(name, known)}"
+            )
         return name
 
     @model_validator(mode="after")
@@ -88,6 +101,12 @@ class UncertaintyConfig(_Frozen):
                 'write decay = "none", or noise = "gumbel"'
             )
         return self
+
+    def paced(self, factor: float) -> UncertaintyConfig:
+        """What is set per update, for a run with 1 / `factor` times as many updates."""
+        return self.model_copy(
+            update={"sdud": self.sdud.paced(factor), "frqud": self.frqud.paced(factor)}
+        )
 
 
 NO_UNCERTAINTY = UncertaintyConfig(noise="none", decay="none")

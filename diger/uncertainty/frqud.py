@@ -20,7 +20,6 @@ class Frqud(Decay):
     usage: buffer (levels, codebook size), shares that sum to 1 at each level.
     """
 
-    name = "frqud"
     usage: Tensor
 
     def __init__(

@@ -14,8 +14,6 @@ from diger.uncertainty.config import UncertaintyConfig
 class CosineDecay(Decay):
     """Noise of all items falls from 1 to 0 along half a cosine over training."""
 
-    name = "cosine"
-
     def __init__(self) -> None:
         super().__init__()
         self.scale = 1.0
@@ -31,8 +29,6 @@ class CosineDecay(Decay):
 
 class TemperatureAnnealing(Decay):
     """Full noise; the temperature falls exponentially to `final` times its start."""
-
-    name = "tau-anneal"
 
     def __init__(self, *, final: float) -> None:
         super().__init__()

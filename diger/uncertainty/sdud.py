@@ -19,8 +19,6 @@ from diger.uncertainty.config import UncertaintyConfig
 class Sdud(Decay):
     """Noise of all items times sigma."""
 
-    name = "sdud"
-
     def __init__(self, *, offset: float, initial: float, learning_rate: float = 1e-2) -> None:
         super().__init__()
         self.offset = offset

@@ -13,8 +13,6 @@ from diger.uncertainty.sdud import Sdud
 class SdudFrqud(Decay):
     """The product of the two scales; each keeps its own state."""
 
-    name = "sdud+frqud"
-
     def __init__(self, sdud: Sdud, frqud: Frqud) -> None:
         super().__init__()
         self.learning_rate = sdud.learning_rate
