@@ -7,7 +7,8 @@ import streamlit as st
 from dashboard.library import Library
 from dashboard.panel import Lens, Page
 from dashboard.panels.codebook import epochs_recorded, levels_recorded
-from dashboard.view import CHALLENGERS, METRICS, View
+from dashboard.view import METRICS, View
+from diger.names import CHALLENGERS
 from diger.text import printable
 
 FILTERS = ("data", "arms", "variants", "metric", "projector")

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from diger.names import CHALLENGERS
+
 METRICS = ("ndcg@10", "recall@10", "ndcg@5", "recall@5", "ndcg@20", "recall@20", "mrr@10")
-CHALLENGERS = ("differentiable", "detached", "ste")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diger.errors import DigerError, did_you_mean
+from diger.names import BACKBONES, BASELINES, JOINT_METHODS, Method
 from diger.text import printable
 from diger.tokenizer.config import TokenizerConfig
 from diger.toml import parse_toml, read_toml
@@ -209,9 +210,6 @@ class JointConfig(Config):
     uncertainty: UncertaintyConfig = UncertaintyConfig()
 
 
-JOINT_METHODS = ("detached", "differentiable", "ste")
-
-
 class EvaluationConfig(Config):
     """How rankings are made.
 
@@ -222,9 +220,6 @@ class EvaluationConfig(Config):
 
     beam: Annotated[int, Field(ge=20)] = 20
     batch_size: Positive = 256
-
-
-Method = Literal["static", "detached", "differentiable", "ste", "popularity", "sasrec"]
 
 
 class Recipe(Config):
@@ -243,9 +238,8 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _method_fits(self) -> Recipe:
         kind = self.backbone.kind
-        baselines = ("sasrec", "popularity")
-        right = kind if kind in baselines else "static"
-        if self.method != right and (kind in baselines or self.method in baselines):
+        right = kind if kind in BASELINES else "static"
+        if self.method != right and (kind in BASELINES or self.method in BASELINES):
             raise ValueError(
                 f'method "{self.method}" does not go with the backbone "{kind}"; '
                 f'write method = "{right}"'
@@ -304,8 +298,7 @@ def validate(model: type[AnyConfig], values: dict[str, Any], where: str) -> AnyC
     except ValidationError as error:
         first = error.errors()[0]
         # The branch of a union appears in the path by its tag, which no recipe writes.
-        tags = ("causal", "t5", "sasrec", "popularity")
-        path = [str(part) for part in first["loc"] if part not in tags]
+        path = [str(part) for part in first["loc"] if part not in BACKBONES]
         key = ".".join(path) or "the recipe"
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(path[-1], _keys_at(values, path[:-1], model))
@@ -402,7 +395,7 @@ def recipe_from(values: dict[str, Any], name: str, where: str) -> Recipe:
     if isinstance(backbone, dict) and "kind" not in backbone:
         # A table without a kind means the method's own.
         method = values.get("method")
-        backbone["kind"] = method if method in ("sasrec", "popularity") else "causal"
+        backbone["kind"] = method if method in BASELINES else "causal"
     if values.get("method") in JOINT_METHODS:
         joint = values.get("joint") or {}
         if values["method"] != "differentiable" and isinstance(joint, dict):

@@ -5,13 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 import diger
-from diger.config import CausalConfig, Recipe, SasrecConfig, load_recipe, recipe_names, validate
+from diger.config import (
+    Backbone,
+    CausalConfig,
+    Recipe,
+    SasrecConfig,
+    _models_in,
+    load_recipe,
+    recipe_from,
+    recipe_names,
+    validate,
+)
 from diger.errors import DigerError
+from diger.names import BACKBONES
 
 
 @pytest.fixture
@@ -271,3 +283,10 @@ assert not heavy, heavy
 """
     root = Path(diger.__file__).parents[1]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=60)
+
+
+def test_every_backbone_and_method_that_a_recipe_can_name_is_one_that_bundles_know():
+    kinds = [get_args(model.model_fields["kind"].annotation)[0] for model in _models_in(Backbone)]
+    assert tuple(kinds) == BACKBONES
+    with pytest.raises(DigerError, match="backbone"):
+        recipe_from({"backbone": {"kind": "gru"}}, "r", "here")

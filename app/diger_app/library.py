@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diger.bundle.documents import METHODS, SID_BACKBONES, entry
+from diger.bundle.documents import entry
 from diger.bundle.find import BrokenBundle, list_bundles
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError, did_you_mean
 from diger.hub.address import is_address
+from diger.names import METHODS, SID_BACKBONES
 from diger.text import printable
 from diger_app.shelf import Shelf, Source
 

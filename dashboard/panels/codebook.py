@@ -21,6 +21,7 @@ from diger.bundle import schema
 from diger.bundle.reader import Bundle
 from diger.charts.codebook import heat_map, usage_grid
 from diger.errors import DigerError
+from diger.names import CHALLENGERS
 from diger.statistics.verdict import choose_group
 
 COLLAPSED = 0.25  # of the effective codes at the start
@@ -165,7 +166,7 @@ def _recorded(lens: Lens, column: str) -> list[int]:
 
 def _one_seed(lens: Lens) -> Iterator[tuple[str, str, Bundle]]:
     """Arm, method and one bundle of every SID arm: static first, the other methods' chosen arms."""
-    for method in ("static", "differentiable", "detached", "ste"):
+    for method in ("static", *CHALLENGERS):
         row = choose_group(lens.of_dataset(), lens.dataset, method)
         if row is None:
             continue

@@ -12,12 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict, TypeGuard
 
 from diger.errors import DigerError, did_you_mean
+from diger.names import BACKBONES, METHODS
 from diger.text import printable
 
-METHODS = ("static", "detached", "differentiable", "ste", "popularity", "sasrec")
 NOISES = ("gumbel", "gaussian", "none")
-BACKBONES = ("causal", "t5", "sasrec", "popularity")
-SID_BACKBONES = ("causal", "t5")
 SPLITS = ("validation", "test")
 
 

@@ -22,6 +22,7 @@ from diger.bundle import documents, schema, swap
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.tensors import pack
 from diger.errors import DigerError, did_you_mean
+from diger.names import SID_BACKBONES
 
 if TYPE_CHECKING:
     import torch
@@ -162,9 +163,7 @@ class BundleWriter:
         """What only the whole bundle shows: missing files, stray rows, text not to be published."""
         schema.check_names(set(self._files))
         from_file = documents.entry(self._config, "tokenizer", "kind") == "file"
-        needs_vectors = (
-            not from_file and documents.entry(self._config, "backbone") in documents.SID_BACKBONES
-        )
+        needs_vectors = not from_file and documents.entry(self._config, "backbone") in SID_BACKBONES
         if schema.MODEL in self._files and needs_vectors and schema.CONTENT not in self._files:
             raise DigerError(f"a complete bundle of a model over SIDs needs {schema.CONTENT}")
         for name, frame in self._item_rows.items():

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from diger.statistics.runs import SID_METHODS
+from diger.names import SID_METHODS
 
 
 def refusals(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> list[str]:

@@ -19,7 +19,6 @@ from diger.bundle.documents import entry, is_number
 from diger.bundle.reader import Bundle
 from diger.bundle.settings import settings
 
-SID_METHODS = ("static", "detached", "differentiable", "ste")
 # Phases that are not part of making the model.
 _NOT_TRAINING = frozenset(("evaluation", "this sitting"))
 

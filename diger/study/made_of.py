@@ -18,6 +18,7 @@ from diger.config import Recipe
 from diger.content.encoder import revision_here
 from diger.data.info import DatasetInfo
 from diger.digest import file_sha256
+from diger.names import BASELINES
 from diger.study.grid import Run
 
 DATA, TEXT, VECTORS = "data", "item text", "content vectors"
@@ -27,7 +28,7 @@ FILES = {"file": "SIDs from a file", "checkpoint": "pre-trained RQ-VAE"}
 def parts(recipe: Recipe) -> dict[str, str]:
     """What a run of `recipe` is made of, and which one where a dataset can have several."""
     found = {DATA: ""}
-    if recipe.method in ("sasrec", "popularity"):
+    if recipe.method in BASELINES:
         return found
     encoder = recipe.content.encoder
     if recipe.tokenizer.kind != "file":

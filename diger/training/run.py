@@ -28,6 +28,7 @@ from diger.data.dataset import Dataset
 from diger.errors import Busy, DigerError, Stopped
 from diger.evaluation.rankers import PopularityRanker, SidRanker
 from diger.evaluation.ranking import Ranker, SplitRanks, rank_split
+from diger.names import BASELINES
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
@@ -128,7 +129,7 @@ def train(
     with _workshop(out, restart) as folder:
         started = time.perf_counter()
         content, sids = None, None
-        if recipe.method not in ("sasrec", "popularity"):
+        if recipe.method not in BASELINES:
             with distributed.first_alone():  # it embeds what is not cached
                 content = _content(recipe, dataset, data)
         job = _Job(
@@ -143,7 +144,7 @@ def train(
             listener=listener,
         )
         _claim(folder, job.identity)
-        if recipe.method not in ("sasrec", "popularity"):
+        if recipe.method not in BASELINES:
             listener.say("assigning semantic IDs")
             if sids_from is None:
                 keep = folder / "sids.safetensors"

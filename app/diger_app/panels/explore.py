@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from diger.errors import DigerError
+from diger.names import JOINT_METHODS
 from diger_app.library import Library
 from diger_app.panels.common import COMBO, results, said, suggest, with_state
 from diger_app.panels.recommend import missing
@@ -105,8 +106,9 @@ def _joint(shelf: Shelf, view: View) -> Any:
             loaded = shelf.load(name)
             if loaded.start is not None:
                 return loaded
-    joint = ("differentiable", "detached", "ste")
-    return next((shelf.load(n) for n, s in shelf.sources.items() if s.method in joint), None)
+    return next(
+        (shelf.load(n) for n, s in shelf.sources.items() if s.method in JOINT_METHODS), None
+    )
 
 
 def look_value(shelf: Shelf, item: str) -> dict[str, str]:
