@@ -12,7 +12,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from diger.errors import DigerError, did_you_mean
 from diger.names import BACKBONES, BASELINES, JOINT_METHODS, Method
@@ -32,16 +39,54 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class ContentConfig(Config):
-    """How item vectors reach the tokenizer.
+class BehaviourConfig(Config):
+    """Behaviour vectors (`diger.content.behaviour`).
 
     Attributes:
-        encoder: name of a sentence-transformers model, or the path of a .npy of your own vectors.
-        max_tokens: where an item's text is cut.
+        window: items at most so many steps apart in a user's training events count as a pair.
+        width: numbers a vector.
     """
 
+    window: Positive = 5
+    width: Positive = 64
+
+
+class ContentConfig(Config):
+    """What the tokenizer is told of items.
+
+    Attributes:
+        sources: weights by source, shares of the whole's variance: `text`, `behaviour` (who uses
+            what, from training events only), or the path of a `.npy` (items, dim) of anything
+            else, such as pictures; a weight of 0 leaves one out.
+        encoder: of `text`: name of a sentence-transformers model, or the path of a .npy of your own
+            vectors.
+        max_tokens: where an item's text is cut.
+        behaviour: how behaviour vectors are made.
+    """
+
+    sources: dict[str, Annotated[float, Field(ge=0)]] = {"text": 1.0}
     encoder: str = "all-MiniLM-L6-v2"
     max_tokens: Positive = 64
+    behaviour: BehaviourConfig = BehaviourConfig()
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_exist(cls, sources: dict[str, float]) -> dict[str, float]:
+        known = ("text", "behaviour")
+        for name in sources:
+            if name not in known and not name.endswith(".npy"):
+                raise ValueError(
+                    f"there is no source {printable(name, 40)}{did_you_mean(name, known)}; known: "
+                    "text, behaviour, and the path of a .npy"
+                )
+        if not any(sources.values()):
+            raise ValueError("all weights are zero; give at least one source a weight above 0")
+        return sources
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The sources that have a weight."""
+        return {name: weight for name, weight in self.sources.items() if weight}
 
 
 class CausalConfig(Config):
@@ -412,7 +457,8 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         same_kind = isinstance(old, dict) and (
             not isinstance(value, dict) or value.get("kind", old.get("kind")) == old.get("kind")
         )
-        if isinstance(value, dict) and isinstance(old, dict) and same_kind:
+        # A list of sources is a whole: what is not named again is not wanted.
+        if key != "sources" and isinstance(value, dict) and isinstance(old, dict) and same_kind:
             result[key] = merged(old, value)
         else:
             result[key] = value

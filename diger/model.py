@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from diger.bundle.catalogue import load_catalogue, with_text
 from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
 from diger.config import Recipe, validate
-from diger.content.models import load_text_encoder
+from diger.content.models import TextEncoder, load_text_encoder
 from diger.content.transform import ContentTransform
 from diger.data.dataset import Dataset
 from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
@@ -271,7 +271,7 @@ class Model:
 
     @cached_property
     def transform(self) -> ContentTransform:
-        """From an encoder's vectors to what the tokenizer sees."""
+        """From the encoder's vectors of items known by text alone to what the tokenizer sees."""
         return ContentTransform.from_tensors(self.bundle.tensors(schema.CONTENT))
 
     def assign(self, texts: Sequence[str]) -> list[str]:
@@ -288,13 +288,34 @@ class Model:
                 is not installed.
         """
         tokenizer = self.tokenizer
-        made = self.bundle.tensor_metadata(schema.CONTENT)
-        encoder = f"{made['encoder']}@{made['revision']}"
-        vectors = load_text_encoder(encoder, max_tokens=int(made["max_tokens"] or 64)).encode(
-            list(texts)
-        )
-        codes = tokenizer.assign(torch.from_numpy(self.transform.transform(vectors)))
+        codes = tokenizer.assign(torch.from_numpy(self.content_of(texts)))
         return [format_sid(row) for row in codes.tolist()]
+
+    def content_of(self, texts: Sequence[str]) -> np.ndarray:
+        """Content (n, width) of items known by their text alone, as the tokenizer sees it.
+
+        Raises:
+            DigerError: SIDs not made from text, or the text encoder is not installed.
+        """
+        name = self.bundle.name
+        if schema.CONTENT not in self.bundle.manifest.files:
+            raise DigerError(
+                f"{name} has no tokenizer (SIDs read from a file), so it cannot name new items"
+            )
+        made = self.bundle.tensor_metadata(schema.CONTENT)
+        if made["encoder"] == "behaviour":
+            raise DigerError(
+                f"{name} has SIDs made from behaviour alone, and nobody has used a new item yet; "
+                "take a bundle whose content is text, or text and behaviour"
+            )
+        if made["encoder"].startswith("file:") or made["revision"].startswith("sha256:"):
+            raise DigerError(
+                f"{name} was trained on content vectors of the trainer's own "
+                f"({made['encoder'].removeprefix('file:')}), so the text of a new item cannot be "
+                "turned into one here"
+            )
+        encoder = _encoder(f"{made['encoder']}@{made['revision']}", int(made["max_tokens"] or 64))
+        return self.transform.transform(encoder.encode(list(texts)))
 
     def ranker(self, decoding: Mode = "beam", beam: int | None = None) -> Ranker:
         """How `diger.evaluation.ranking` ranks with this model."""
@@ -424,3 +445,8 @@ def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
             "was made by another version of diger: train it again"
         )
     network.load_state_dict(weights)
+
+
+@lru_cache(maxsize=2)
+def _encoder(name: str, max_tokens: int) -> TextEncoder:
+    return load_text_encoder(name, max_tokens=max_tokens, device="cpu")

@@ -68,13 +68,23 @@ class OriginEntry(TypedDict, total=False):
     files: dict[str, str]  # what was taken, or follows from it: name -> SHA-256
 
 
+class SourceEntry(TypedDict):
+    """One source of content."""
+
+    name: str  # "text", "behaviour", or the name of a file of vectors
+    revision: str
+    weight: float
+    items: int  # that had it; the others' share was estimated from what they had
+
+
 class ContentEntry(TypedDict, total=False):
     """The item vectors that SIDs were made of."""
 
     encoder: str
     revision: str  # of its weights; of a file of vectors, its hash
     max_tokens: int | None
-    vectors_sha256: str  # of the raw vectors, float32, row by row
+    vectors_sha256: str  # of the raw (or fused) vectors, float32, row by row
+    sources: list[SourceEntry]  # what they were made from
 
 
 class Config(TypedDict, total=False):

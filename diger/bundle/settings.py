@@ -25,6 +25,7 @@ def settings(recipe: Mapping[str, Any], method: str) -> dict[str, Any]:
     {'training.epochs': 3}
     """
     idle = ("name", "about", *_IDLE.get(method, ()))
+    recipe = _as_of_old(recipe)
     found = {k: v for k, v in _flat(recipe) if not k.startswith(idle) and v and v != "none"}
     for key in _FILES:
         value = found.get(key)
@@ -39,3 +40,15 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _as_of_old(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Text alone is what content was made of before there were sources."""
+    content = recipe.get("content")
+    if not isinstance(content, Mapping):
+        return recipe
+    sources = {name for name, weight in (content.get("sources") or {}).items() if weight}
+    idle = {"behaviour"} if "behaviour" not in sources else set()
+    idle |= {"sources"} if sources == {"text"} else set()
+    idle |= {"encoder", "max_tokens"} if sources and "text" not in sources else set()
+    return {**recipe, "content": {k: v for k, v in content.items() if k not in idle}}

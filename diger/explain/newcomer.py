@@ -9,15 +9,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diger.bundle import schema
-from diger.content.models import TextEncoder, load_text_encoder
 from diger.decoding.beam import constrained_beam_search
 from diger.decoding.exact import item_log_probabilities
 from diger.errors import DigerError
@@ -56,20 +53,7 @@ def content_vector(model: Model, text: str) -> np.ndarray:
     """
     if not text.strip():
         raise DigerError("a new item needs a title or a description")
-    if "tokenizer.codebooks" not in model.bundle.tensors(schema.MODEL):
-        raise DigerError(
-            f"{model.bundle.name} has no tokenizer (SIDs read from a file), so it cannot name new "
-            "items"
-        )
-    made = model.bundle.tensor_metadata(schema.CONTENT)
-    if made["encoder"].startswith("file:") or made["revision"].startswith("sha256:"):
-        raise DigerError(
-            f"{model.bundle.name} was trained on content vectors of the trainer's own "
-            f"({made['encoder'].removeprefix('file:')}), so the text of a new item cannot be "
-            "turned into one here"
-        )
-    encoder = _encoder(f"{made['encoder']}@{made['revision']}", int(made["max_tokens"] or 64))
-    return model.transform.transform(encoder.encode([text]))[0]
+    return model.content_of([text])[0]
 
 
 def place(model: Model, vector: np.ndarray) -> tuple[int, ...]:
@@ -142,11 +126,6 @@ def rank_with(
         log_p=log_p,
         candidates=trie.n_items,
     )
-
-
-@lru_cache(maxsize=2)
-def _encoder(name: str, max_tokens: int) -> TextEncoder:
-    return load_text_encoder(name, max_tokens=max_tokens, device="cpu")
 
 
 def _sids(model: Model) -> Tensor:

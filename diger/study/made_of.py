@@ -30,11 +30,13 @@ def parts(recipe: Recipe) -> dict[str, str]:
     found = {DATA: ""}
     if recipe.method in BASELINES:
         return found
-    encoder = recipe.content.encoder
+    content = recipe.content
     if recipe.tokenizer.kind != "file":
-        if not encoder.endswith(".npy"):
-            found[TEXT] = ""
-        found[VECTORS] = f"{encoder} {recipe.content.max_tokens}"
+        if "text" in content.weights:
+            if not content.encoder.endswith(".npy"):
+                found[TEXT] = ""
+            found[VECTORS] = f"{content.encoder} {content.max_tokens}"
+        found |= {f"{VECTORS} {Path(n).name}": n for n in content.weights if n.endswith(".npy")}
     return found | {FILES[key]: path for key, path in recipe.tokenizer.files.items()}
 
 
@@ -47,7 +49,11 @@ def made_of_here(run: Run, info: DatasetInfo) -> dict[str, str]:
         found[VECTORS] = revision_here(
             content.encoder, folder=run.data, max_tokens=content.max_tokens, digest=file_digest
         )
-    found |= {what: file_digest(Path(wanted[what])) for what in FILES.values() if what in wanted}
+    for what, path in wanted.items():
+        if what in FILES.values():
+            found[what] = file_digest(Path(path))
+        elif what.startswith(f"{VECTORS} "):
+            found[what] = revision_here(path, folder=run.data, digest=file_digest)
     return {what: value for what, value in found.items() if what in wanted and value}
 
 
@@ -58,6 +64,9 @@ def made_of_there(config: Mapping[str, Any]) -> dict[str, str]:
         TEXT: entry(config, "dataset", "text_fingerprint"),
         VECTORS: entry(config, "content", "revision"),
     }
+    for source in entry(config, "content", "sources") or ():
+        if source["name"].endswith(".npy"):
+            found[f"{VECTORS} {source['name']}"] = source["revision"]
     found |= {what: entry(config, "tokenizer", f"{key}_sha256") for key, what in FILES.items()}
     return {what: value for what, value in found.items() if isinstance(value, str)}
 

@@ -13,6 +13,7 @@ from diger.errors import DigerError
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.checkpoint import load_checkpoint
 from diger.tokenizer.config import TokenizerConfig
+from diger.tokenizer.distinct import distinct_codes
 from diger.tokenizer.from_file import FileTokenizer, read_sids
 from diger.tokenizer.residual_kmeans import ResidualKMeans
 from diger.tokenizer.rqvae import RQVAE
@@ -117,11 +118,12 @@ def build_tokenizer(
 
 
 def assign_catalogue(tokenizer: Tokenizer, config: TokenizerConfig, x: Tensor) -> Tensor:
-    """Codes long (items, levels) of a whole catalogue x (items, dim), balanced as `config` says."""
-    return tokenizer.assign(
+    """Codes long (items, levels) of a whole catalogue x (items, dim), as `config` says."""
+    codes = tokenizer.assign(
         x,
         balanced=config.balanced,
         epsilon=config.sinkhorn.epsilon,
         iterations=config.sinkhorn.iterations,
         every_level=config.sinkhorn.every_level,
     )
+    return distinct_codes(tokenizer, x, codes) if config.distinct else codes

@@ -73,8 +73,9 @@ class TokenizerConfig(_Frozen):
     suffix_size: how many items may share their codes and be told apart by the suffix.
     width: of codewords and latents; for residual k-means also the number of principal directions
         kept of the content. beta: weight of the commitment loss. balanced: assign the last level by
-        Sinkhorn, so that fewer items collide. checkpoint: a file made by `convert rqvae`, taken in
-        place of pre-training an RQ-VAE.
+        Sinkhorn, so that fewer items collide. distinct: give items that would share all their codes
+        different last ones, at the least error (`diger.tokenizer.distinct`). checkpoint: a file
+        made by `convert rqvae`, taken in place of pre-training an RQ-VAE.
     """
 
     kind: Literal["residual-kmeans", "rqvae", "file"] = "residual-kmeans"
@@ -85,6 +86,7 @@ class TokenizerConfig(_Frozen):
     similarity: Literal["l2", "cosine"] = "l2"
     beta: NonNegativeFloat = 0.25
     balanced: bool = False
+    distinct: bool = False
     kmeans: KMeansConfig = KMeansConfig()
     rqvae: RQVAEConfig = RQVAEConfig()
     sinkhorn: SinkhornConfig = SinkhornConfig()

@@ -117,6 +117,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
             "revision": raw.revision,
             "max_tokens": raw.max_tokens,
             "vectors_sha256": hashlib.sha256(raw.vectors.tobytes()).hexdigest(),
+            "sources": _sources(record.content),
         }
     return {
         "format": schema.FORMAT_VERSION,
@@ -154,6 +155,20 @@ def _config(record: RunRecord) -> dict[str, Any]:
     }
 
 
+def _sources(content: Content) -> list[dict[str, Any]]:
+    """Name, revision, weight and number of items of each source."""
+    rows = zip(content.weights, content.revisions, content.known.sum(axis=0), strict=True)
+    return [
+        {
+            "name": encoder_name(name),
+            "revision": revision,
+            "weight": content.weights[name],
+            "items": int(items),
+        }
+        for name, revision, items in rows
+    ]
+
+
 def encoder_name(encoder: str) -> str:
     """A model's name as it is, the path of a .npy cut to the file's name."""
     return Path(encoder).name if encoder.endswith(".npy") else encoder
@@ -163,6 +178,7 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     """File paths cut to their names: where a file lay on this machine is nobody's business."""
     content, file = recipe["content"], recipe["tokenizer"].get("file")
     content["encoder"] = encoder_name(content["encoder"])
+    content["sources"] = {encoder_name(name): w for name, w in content["sources"].items()}
     if file:
         file["path"] = Path(file["path"]).name
     if recipe["tokenizer"].get("checkpoint"):
@@ -304,7 +320,9 @@ def _weights(record: RunRecord) -> dict[str, Tensor]:
 
 def _content(content: Content, half: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     vectors = content.vectors.astype(np.float16 if half else np.float32)
-    tensors = {"vectors": vectors, "missing": content.raw.missing, **content.transform.to_tensors()}
+    tensors = {"vectors": vectors, "missing": content.raw.missing, **content.newcomer.to_tensors()}
+    if len(content.weights) > 1:
+        tensors["known"] = content.known
     metadata = {
         "encoder": encoder_name(content.raw.encoder),
         "revision": content.raw.revision,

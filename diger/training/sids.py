@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,9 @@ from torch import Tensor
 from diger.bundle import schema
 from diger.bundle.reader import Bundle
 from diger.config import Recipe
+from diger.content.behaviour import behaviour_vectors
 from diger.content.encoder import embed_items
+from diger.content.fuse import fuse
 from diger.content.transform import ContentTransform
 from diger.content.vectors import ContentVectors
 from diger.data.dataset import Dataset
@@ -36,14 +38,24 @@ class Content:
     """Item vectors, raw and as the tokenizer sees them.
 
     Attributes:
-        raw: what the encoder returned.
-        transform: centring, projection and scale.
+        raw: of one source as it was made, of several fused (`diger.content.fuse`); encoder and
+            revision are those of `newcomer`'s source.
+        transform: centring, projection and scale of `raw`.
+        newcomer: the same for a new item, of which only one source is known: its text, where text
+            is one of several.
         vectors: float32 (items, width).
+        known: bool (items, sources): which sources each item had.
+        weights: of the sources, by name.
+        revisions: of what made each source, in the same order.
     """
 
     raw: ContentVectors
     transform: ContentTransform
+    newcomer: ContentTransform
     vectors: np.ndarray
+    known: np.ndarray
+    weights: dict[str, float]
+    revisions: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +88,44 @@ class Sids:
 
 
 def load_content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content:
-    """Content vectors of a dataset in `folder`, embedded now if they are not cached there."""
-    raw = embed_items(
-        dataset, recipe.content.encoder, folder=folder, max_tokens=recipe.content.max_tokens
-    )
-    transform = ContentTransform.fit(raw.vectors, raw.missing, recipe.tokenizer.content_width)
-    return Content(raw, transform, transform.transform(raw.vectors, raw.missing))
+    """Content vectors of a dataset in `folder`; text is embedded now if it is not cached there.
+
+    Raises:
+        DigerError: a source that cannot be had or does not fit, or content narrower than
+            `tokenizer.width`.
+    """
+    weights = recipe.content.weights
+    sources = {name: _source(name, recipe, dataset, folder) for name in weights}
+    first = sources.get("text") or next(iter(sources.values()))
+    revisions = [source.revision for source in sources.values()]
+    wanted, dim = recipe.tokenizer.content_width, sum(c.dim for c in sources.values())
+    if wanted is not None and wanted > dim:
+        key = "rqvae.input_width" if recipe.tokenizer.kind == "rqvae" else "width"
+        raise DigerError(
+            f"the content vectors of {dataset.name} have {dim} numbers, and tokenizer.{key} asks "
+            f"for {wanted}; set tokenizer.{key} to {dim} or less"
+        )
+    if len(sources) == 1:
+        transform = ContentTransform.fit(first.vectors, first.missing, wanted)
+        vectors = transform.transform(first.vectors, first.missing)
+        known = ~first.missing[:, None]
+        return Content(first, transform, transform, vectors, known, weights, revisions)
+    fused = fuse(sources, weights)
+    transform = ContentTransform.fit(fused.vectors, fused.missing, wanted)
+    name = next(n for n, source in sources.items() if source is first)
+    raw = replace(first, vectors=fused.vectors, missing=fused.missing)
+    vectors = transform.transform(fused.vectors, fused.missing)
+    newcomer = fused.newcomer(name, transform)
+    return Content(raw, transform, newcomer, vectors, fused.known, weights, revisions)
+
+
+def _source(name: str, recipe: Recipe, dataset: Dataset, folder: Path) -> ContentVectors:
+    content = recipe.content
+    if name == "behaviour":
+        own = content.behaviour
+        return behaviour_vectors(dataset, window=own.window, width=own.width)
+    encoder = content.encoder if name == "text" else name
+    return embed_items(dataset, encoder, folder=folder, max_tokens=content.max_tokens)
 
 
 def make_sids(
