@@ -75,7 +75,6 @@ def point_client_at(url: str, home: Path, monkeypatch: Any, token: str | None = 
     clock = Clock()
     for module in ("huggingface_hub.utils._http", "huggingface_hub.file_download"):
         monkeypatch.setattr(f"{module}.time", clock)
-    monkeypatch.setattr("diger.hub.client.time", clock)
     close_session()
     return clock
 

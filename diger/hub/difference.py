@@ -11,17 +11,16 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from diger.bundle import documents, schema
-from diger.bundle.manifest import FileEntry, Manifest, parse_json
+from diger.bundle.manifest import FileEntry, parse_json
 from diger.bundle.reader import Bundle
-from diger.errors import DigerError
-from diger.hub import remote as hub
 from diger.hub.address import is_address, parse
-from diger.hub.client import Say, connection, say_on_stderr
-from diger.hub.download import Download
-from diger.hub.faults import explained
+from diger.hub.client import talking
+from diger.hub.fetch import bring, remote_manifest
+from diger.hub.remote import look
 
 PRESENTATION = frozenset((schema.CARD, schema.PICTURE))
 
@@ -63,15 +62,13 @@ class Difference:
         return not (self.changed or self.only_left or self.only_right)
 
 
-def diff(
-    left: str | os.PathLike[str], right: str | os.PathLike[str], *, say: Say = say_on_stderr
-) -> Difference:
+def diff(left: str | os.PathLike[str], right: str | os.PathLike[str]) -> Difference:
     """Compare two bundles, each a path or an address.
 
     Raises:
         DigerError: one of them is no bundle, is broken, or cannot be had.
     """
-    one, other = _side(left, say), _side(right, say)
+    one, other = _side(left), _side(right)
     shared = one.files.keys() & other.files.keys()
     changed = sorted(name for name in shared if one.files[name] != other.files[name])
     return Difference(
@@ -85,26 +82,17 @@ def diff(
     )
 
 
-def _side(place: str | os.PathLike[str], say: Say) -> Side:
+def _side(place: str | os.PathLike[str]) -> Side:
     if not is_address(place):
         bundle = Bundle.open(Path(place))
         return Side(str(place), bundle.manifest.files, bundle.config, bundle.metrics)
     address = parse(place)
-    with connection(say) as api, explained(f"comparing with {address}"):
-        there = hub.look(api, address, say)
-        if not there.is_bundle:
-            raise DigerError(
-                f"{address} is on the Hub but is no DIGER bundle: it has no manifest.json"
-            )
-        download = Download(address, there.commit, say)
-        manifest = Manifest.parse(download.manifest(there.files[schema.MANIFEST]))
-        small = Manifest(
-            manifest.format,
-            manifest.kind,
-            {name: manifest.files[name] for name in schema.JSON_FILES},
-        )
-        paths = download.files(small, there.files)
-        config, metrics = (parse_json(paths[n].read_bytes(), n) for n in schema.JSON_FILES)
+    with talking(f"comparing with {address}") as api, TemporaryDirectory() as aside:
+        folder = Path(aside)
+        there = look(api, address)
+        manifest = remote_manifest(address, there, folder)
+        bring(address, there.commit, list(schema.JSON_FILES), folder)
+        config, metrics = (parse_json((folder / n).read_bytes(), n) for n in schema.JSON_FILES)
     files = {
         # Somebody may have changed a file on the Hub without the manifest.
         name: FileEntry(there.files[name].sha256 or "", there.files[name].size)

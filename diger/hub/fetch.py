@@ -1,10 +1,9 @@
 """From an address to a checked folder on this disk.
 
-Files come through the Hub client's own cache, so nothing is fetched twice, by us or by others. The
-cache keeps content behind links, and a bundle may hold none: the files of a commit that were all
-found right are put, by hard links where the disk allows, into a folder beside it, whole or not at
-all. A commit that has its folder needs no network; a branch or a tag asks the Hub what it means,
-and takes the last known meaning where the Hub cannot be reached.
+The Hub's client fetches a commit's files into a folder aside and goes on there after a cut; when
+every one of them is what the bundle's manifest says, the folder gets its name, whole or not at all.
+A commit that has its folder needs no network; a branch or a tag asks the Hub what it means, and
+takes the last known meaning where the Hub cannot be reached.
 """
 
 from __future__ import annotations
@@ -13,23 +12,33 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from filelock import FileLock
+
 from diger.bundle import schema, swap
-from diger.bundle.manifest import FileEntry, Manifest, located
+from diger.bundle.manifest import MAX_BYTES, Manifest, located
 from diger.bundle.picture import check_picture
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
-from diger.hub import remote as hub
 from diger.hub.address import Address, is_address, parse
-from diger.hub.client import Say, connection, say_on_stderr
-from diger.hub.download import Download
-from diger.hub.faults import Unreachable, explained
-from diger.hub.remote import Remote
+from diger.hub.client import Say, Unreachable, say_on_stderr, talking
+from diger.hub.remote import Remote, look
 from diger.text import printable
 
-_SAFE = "Whole files that came are kept, and nothing half-done is used; the same command goes on"
+_SAFE = "What came is kept, and nothing half-done is used; the same command goes on"
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A pulled bundle: where it is, which commit it is, and whether it was there already."""
+
+    address: Address
+    path: Path
+    commit: str
+    was_there: bool
 
 
 def local_path(path_or_address: str | os.PathLike[str], *, say: Say = say_on_stderr) -> Path:
@@ -52,29 +61,69 @@ def fetch(address: Address, *, again: bool = False, say: Say = say_on_stderr) ->
 
     Args:
         address: what to fetch.
-        again: hash the folder's files as well, and repair what is damaged.
+        again: hash the folder's files as well, and fetch it anew where they are damaged.
+        say: gets notes for people.
+    """
+    if address.is_pinned and _is_whole(folder_of(address, address.revision), every_byte=again):
+        return folder_of(address, address.revision)
+    doing = f"fetching {address}"
+    try:
+        with talking(doing) as api:
+            there = look(api, address)
+    except Unreachable as error:
+        return _last_seen(address, error, say)
+    folder = folder_of(address, there.commit)
+    if not _is_whole(folder, every_byte=again):
+        with talking(doing, safe=_SAFE):
+            _fetch(address, there, folder)
+    if not address.is_pinned:  # for when the Hub cannot be asked what a branch or a tag means
+        with contextlib.suppress(OSError):  # a cache that may not be written is still a cache
+            note = folder_of(address, "refs") / quote(address.revision, safe="")
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(there.commit)
+    return folder
+
+
+def pull(
+    address: str | os.PathLike[str],
+    out: str | Path | None = None,
+    *,
+    force: bool = False,
+    say: Say = say_on_stderr,
+) -> Pulled:
+    """Fetch a bundle, check every byte, and put it at `out`, whole or not at all.
+
+    Args:
+        address: `owner/name`, `owner/name@revision`, or the same with `hub://`.
+        out: the folder to write; by default `checkpoints/<name>`.
+        force: replace another bundle that is there.
         say: gets notes for people.
 
     Raises:
-        DigerError: as for `local_path`.
+        DigerError: it cannot be had, is not what its manifest says, or `out` is taken.
     """
-    if address.is_pinned:
-        folder = folder_of(address, address.revision)
-        if _is_whole(folder, every_byte=again):
-            return folder
-    doing = f"fetching {address}"
-    with connection(say) as api:
+    wanted = parse(address)
+    target = Path("checkpoints") / wanted.name if out is None else Path(out)
+    folder = fetch(wanted, again=True, say=say)
+    fetched = Bundle.open(folder)
+    with contextlib.suppress(DigerError):
+        if Bundle.open(target).hash == fetched.hash:
+            return Pulled(wanted, target, folder.name, was_there=True)
+    with located(target, "be written"):
+        absolute = target.absolute()
+        swap.finish_swap(absolute)
+        swap.sweep(absolute)
+        swap.check_target(absolute, force=force)
+        staging = swap.Staging(absolute)
         try:
-            with explained(doing):
-                there = hub.look(api, address, say)
-        except Unreachable as error:
-            return _from_cache(address, error, say)
-        folder = folder_of(address, there.commit)
-        if not _is_whole(folder, every_byte=again):
-            with explained(doing, safe=_SAFE):
-                _fetch(address, there, folder, say)
-        _remember(address, there.commit)
-    return folder
+            for name in (*fetched.manifest.files, schema.MANIFEST):
+                # A copy: what people do to their folder must not reach the cache.
+                shutil.copyfile(folder / name, staging.folder / name)
+            staging.publish()
+        except BaseException:
+            staging.discard()
+            raise
+    return Pulled(wanted, target, folder.name, was_there=False)
 
 
 def folder_of(address: Address, commit: str) -> Path:
@@ -85,79 +134,77 @@ def folder_of(address: Address, commit: str) -> Path:
     return base / f"{address.owner}--{address.name}" / commit
 
 
-def _fetch(address: Address, there: Remote, folder: Path, say: Say) -> None:
-    """Fetch a commit's bundle and put it at `folder`; raises the client's errors too."""
+def remote_manifest(address: Address, there: Remote, folder: Path) -> Manifest:
+    """The manifest at a commit, fetched into `folder`; what it lists must be there."""
     if not there.is_bundle:
         raise DigerError(f"{address} is on the Hub but is no DIGER bundle: it has no manifest.json")
-    download = Download(address, there.commit, say)
-    data = download.manifest(there.files[schema.MANIFEST])
+    if there.files[schema.MANIFEST].size > MAX_BYTES:
+        raise DigerError(f"{address}: its manifest.json is far too large to be one")
+    bring(address, there.commit, [schema.MANIFEST], folder)
     with _named(address):
-        manifest = Manifest.parse(data)
-        for name, entry in sorted(manifest.files.items()):
+        manifest = Manifest.parse((folder / schema.MANIFEST).read_bytes())
+        for name in sorted(manifest.files):
             if name not in there.files:
                 raise DigerError(f"{name} is in its manifest but not on the Hub")
-            if there.files[name].contradicts(entry):
-                raise DigerError(
-                    f"{name} on the Hub is not the file that its manifest lists: it was changed "
-                    "there afterwards; take an earlier revision, or ask its owner to publish again"
-                )
-    files = download.files(manifest, there.files)
-    _place(address, folder, data, manifest, files)
+    return manifest
 
 
-def _from_cache(address: Address, error: Unreachable, say: Say) -> Path:
-    """The folder of the last known meaning of an address; `error` where nothing is known of it."""
-    commit = address.revision if address.is_pinned else _remembered(address)
-    if commit is None:
-        raise DigerError(f"{error}. It is not in the cache either")
-    folder = folder_of(address, commit)
-    if not _is_whole(folder):
-        # The folder may be gone while the client's cache has the files.
-        download = Download(address, commit, say)
-        data = download.cached(schema.MANIFEST)
+def bring(address: Address, commit: str, names: list[str], folder: Path) -> None:
+    """Let the client put files of a commit into `folder`."""
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(
+        address.repo_id,
+        revision=commit,
+        local_dir=folder,
+        allow_patterns=names,
+        library_name="diger",
+        max_workers=4,
+    )
+
+
+def _fetch(address: Address, there: Remote, folder: Path) -> None:
+    """Fetch a commit's bundle and put it at `folder`; raises the client's errors too."""
+    aside = folder.with_name(f"{folder.name}.partial")
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(aside.with_suffix(".lock")):
+        if _is_whole(folder, every_byte=True):  # another process was faster
+            return
+        manifest = remote_manifest(address, there, aside)
         with _named(address):
-            manifest = None if data is None else Manifest.parse(data.read_bytes())
-        files = {} if manifest is None else {n: download.cached(n) for n in manifest.files}
-        found = {name: path for name, path in files.items() if path is not None}
-        if data is None or manifest is None or len(found) < len(files):
-            raise DigerError(f"{error}. Only a part of it is in the cache")
-        _place(address, folder, data.read_bytes(), manifest, found)
+            for name, entry in sorted(manifest.files.items()):
+                if there.files[name].contradicts(entry):
+                    raise DigerError(
+                        f"{name} on the Hub is not the file that its manifest lists: it was "
+                        "changed there afterwards; take an earlier revision, or ask its owner to "
+                        "publish again"
+                    )
+        bring(address, there.commit, sorted(manifest.files), aside)
+        shutil.rmtree(aside / ".cache", ignore_errors=True)  # the client's notes for going on
+        try:
+            with _named(address):
+                Bundle.open(aside)
+                if schema.PICTURE in manifest.files:
+                    check_picture((aside / schema.PICTURE).read_bytes())
+        except DigerError as error:
+            shutil.rmtree(aside)
+            raise DigerError(f"{error}; it was thrown away, nothing of it is used") from None
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+
+
+def _last_seen(address: Address, error: Unreachable, say: Say) -> Path:
+    """The folder of the last known meaning of an address; `error` where nothing is known of it."""
+    commit = address.revision
+    if not address.is_pinned:
+        with contextlib.suppress(OSError, ValueError):
+            commit = (folder_of(address, "refs") / quote(address.revision, safe="")).read_text()
+    folder = folder_of(address, commit)
+    if not Address(address.repo_id, commit).is_pinned or not _is_whole(folder):
+        raise DigerError(f"{error}. It is not in the cache either")
     if not address.is_pinned:
         say(f"the Hub cannot be reached: taking {address} as last seen, commit {commit[:12]}")
     return folder
-
-
-def _place(
-    address: Address, folder: Path, data: bytes, manifest: Manifest, files: dict[str, Path]
-) -> None:
-    """Put a bundle's files, hashed once more as they lie there, at `folder`."""
-    with located(folder, "be written"):
-        swap.finish_swap(folder)
-        swap.sweep(folder)
-        staging = swap.Staging(folder)
-        try:
-            for name, path in files.items():
-                _link(path.resolve(), staging.folder / name)
-            (staging.folder / schema.MANIFEST).write_bytes(data)
-            with _named(address):
-                for name, entry in manifest.files.items():
-                    content = (staging.folder / name).read_bytes()
-                    if FileEntry.of(content) != entry:
-                        raise DigerError(f"{name} is not what its manifest says; fetch it again")
-                    if name == schema.PICTURE:
-                        check_picture(content)
-            staging.publish()
-        except BaseException:
-            staging.discard()
-            raise
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the disk has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _is_whole(folder: Path, *, every_byte: bool = False) -> bool:
@@ -167,30 +214,6 @@ def _is_whole(folder: Path, *, every_byte: bool = False) -> bool:
     except DigerError:
         return False
     return True
-
-
-def _remember(address: Address, commit: str) -> None:
-    """Note what a branch or a tag meant, for when the Hub cannot be asked."""
-    if address.is_pinned:
-        return
-    note = _note(address)
-    with contextlib.suppress(OSError):  # a cache that may not be written is still a cache
-        note.parent.mkdir(parents=True, exist_ok=True)
-        temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
-        temporary.write_text(commit)
-        temporary.replace(note)
-
-
-def _remembered(address: Address) -> str | None:
-    with contextlib.suppress(OSError, ValueError):
-        commit = _note(address).read_text().strip()
-        if Address(address.repo_id, commit).is_pinned:
-            return commit
-    return None
-
-
-def _note(address: Address) -> Path:
-    return folder_of(address, "refs") / quote(address.revision, safe="")
 
 
 @contextlib.contextmanager

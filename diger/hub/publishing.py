@@ -1,37 +1,57 @@
 """From a bundle on disk to a repository on the Hub, in one commit.
 
-What is there already is not sent again, large files are sent before the commit, and the Hub keeps
-them: after a cut the same command goes on, and until the commit nobody sees a change. Afterwards
-the Hub's listing is compared with what was sent, file by file.
+The client sends large files before the commit and nothing that is there already, so after a cut the
+same command goes on, and until the commit nobody sees a change. Afterwards the Hub's listing is
+compared with what was sent, file by file.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diger.bundle.card_results import Sibling
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
-from diger.hub import remote as hub
-from diger.hub.address import is_address, parse, parse_repo_id
-from diger.hub.client import Say, connection, patiently, say_on_stderr
-from diger.hub.faults import Unreachable, current_token, explained
+from diger.hub.address import Address, is_address, parse, parse_repo_id
+from diger.hub.client import Say, Unreachable, current_token, say_on_stderr, status_of, talking
 from diger.hub.fetch import local_path
-from diger.hub.plan import Published, is_there, make_plan
-from diger.hub.progress import Advance, byte_bar
 from diger.hub.release import Release, make_release
-from diger.hub.remote import Remote
+from diger.hub.remote import BUNDLE_FILES, Remote, RemoteFile, list_files, look
 from diger.hub.sibling import find_sibling, named_sibling
-from diger.hub.upload import addition
 from diger.text import printable
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import HfApi
 
 NO_SIBLING = "none"
-_LARGE = 1_000_000  # bytes from which a file is sent on its own, so that a cut loses at most one
+# What a repository may hold before its first bundle.
+_HARMLESS = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
+_UNTOUCHED = "Nothing on the Hub was changed"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What went up, or in a dry run what would.
+
+    commit: None in a dry run. url: its page. private: whether only its owner sees it.
+    exists: whether the repository was there before; None where the Hub could not be asked.
+    sizes: bytes of every file by name. send, same, remove: names of files to send, there already,
+    and of an earlier bundle to remove. notes: what the owner should know.
+    """
+
+    address: Address
+    commit: str | None
+    url: str
+    private: bool
+    exists: bool | None
+    sizes: dict[str, int]
+    send: tuple[str, ...]
+    same: tuple[str, ...]
+    remove: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def publish(
@@ -86,33 +106,30 @@ def publish(
             f"{doing}: you are not logged in: log in with `hf auth login`, or set HF_TOKEN, with "
             "a token that may write"
         )
-    with connection(say) as api:
-        try:
-            with explained(doing, safe="Nothing on the Hub was changed"):
-                there = hub.look_if_there(api, repo_id, say)
-                # A tag cannot be moved, so it is looked for before anything is sent.
-                tagged = None if there is None or tag is None else _tagged(api, repo_id, tag)
-        except DigerError as error:
-            if not dry_run or (not isinstance(error, Unreachable) and current_token() is not None):
-                raise
-            said = f"the Hub could not be asked what is there: {error}"
-            return make_plan(release, repo_id, None, public, (*notes, said), asked=False)
-        plan = make_plan(release, repo_id, there, public, notes)
-        if tagged is not None and (
-            plan.send or plan.remove or there is None or tagged != there.commit
-        ):
-            raise DigerError(
-                f"{doing}: the tag {printable(tag, 40)} is there already, on commit "
-                f"{tagged[:12]}: choose another. Nothing on the Hub was changed"
-            )
-        if dry_run:
-            return plan
-        commit = _send(api, release, plan, there, say)
-        if tag is not None and tagged is None:
-            with explained(
-                f"tagging {repo_id}", safe=f"The bundle is there, at commit {commit[:12]}"
-            ):
-                patiently(lambda: api.create_tag(repo_id, tag=tag, revision=commit), say)
+    try:
+        with talking(doing, safe=_UNTOUCHED) as api:
+            there = _look_if_there(api, repo_id)
+            # A tag cannot be moved, so it is looked for before anything is sent.
+            tagged = None if there is None or tag is None else _tagged(api, repo_id, tag)
+    except DigerError as error:
+        if not dry_run or (not isinstance(error, Unreachable) and current_token() is not None):
+            raise
+        said = f"the Hub could not be asked what is there: {error}"
+        return _plan(release, repo_id, None, public, (*notes, said), asked=False)
+    plan = _plan(release, repo_id, there, public, notes)
+    if tagged is not None and (plan.send or plan.remove or there is None or tagged != there.commit):
+        raise DigerError(
+            f"{doing}: the tag {printable(str(tag), 40)} is there already, on commit "
+            f"{tagged[:12]}: choose another. {_UNTOUCHED}"
+        )
+    if dry_run:
+        return plan
+    commit = _send(release, plan, there)
+    if tag is not None and tagged is None:
+        with talking(
+            f"tagging {repo_id}", safe=f"The bundle is there, at commit {commit[:12]}"
+        ) as api:
+            api.create_tag(repo_id, tag=tag, revision=commit)
     return replace(plan, commit=commit)
 
 
@@ -132,92 +149,113 @@ def _sibling(
     return beside, (f"the card sets it beside {printable(path.name, 80)} (--sibling to choose)",)
 
 
+def _look_if_there(api: HfApi, repo_id: str) -> Remote | None:
+    """The head of a repository's main branch; None where there is no such repository.
+
+    A repository that we may not see looks the same; creating it will then be refused.
+    """
+    try:
+        return look(api, Address(repo_id))
+    except Exception as error:
+        if status_of(error) == 404:
+            return None
+        raise
+
+
 def _tagged(api: HfApi, repo_id: str, tag: str) -> str | None:
     """The commit that a tag names; None where there is no such tag."""
     tags = api.list_repo_refs(repo_id).tags
     return next((ref.target_commit for ref in tags if ref.name == tag), None)
 
 
-def _send(api: HfApi, release: Release, plan: Published, there: Remote | None, say: Say) -> str:
+def _plan(
+    release: Release,
+    repo_id: str,
+    there: Remote | None,
+    public: bool,
+    notes: tuple[str, ...],
+    asked: bool = True,
+) -> Published:
+    """What is to be done to bring `release` to a repository that holds `there`.
+
+    `asked` is False where the Hub could not be asked what is there.
+    """
+    from huggingface_hub import constants
+
+    files = {} if there is None else there.files
+    if there is not None:
+        if not there.private and not public:
+            raise DigerError(
+                f"{repo_id} is public: add --public to publish there, or choose another name. "
+                f"{_UNTOUCHED}"
+            )
+        strange = sorted(files.keys() - _HARMLESS)
+        if not there.is_bundle and strange:
+            raise DigerError(
+                f"{repo_id} holds something else than a bundle "
+                f"({printable(', '.join(strange[:3]), 80)}): choose another name. {_UNTOUCHED}"
+            )
+        if there.private and public:
+            notes = (*notes, "the repository is private and stays so: its settings can change it")
+    same = {name for name in release.files if _is_there(release, name, files)}
+    return Published(
+        address=Address(repo_id),
+        commit=None,
+        url=f"{constants.ENDPOINT}/{repo_id}",
+        private=there.private if there is not None else not public,
+        exists=there is not None if asked else None,
+        sizes={name: entry.size for name, entry in sorted(release.entries.items())},
+        send=tuple(sorted(release.files.keys() - same)),
+        same=tuple(sorted(same)),
+        remove=tuple(sorted((files.keys() & BUNDLE_FILES) - release.files.keys())),
+        notes=notes,
+    )
+
+
+def _is_there(release: Release, name: str, files: dict[str, RemoteFile]) -> bool:
+    """Whether the file `name` of `files` has the release's content."""
+    if name not in files or files[name].contradicts(release.entries[name]):
+        return False
+    return files[name].sha256 is not None or files[name].holds(release.content(name))
+
+
+def _send(release: Release, plan: Published, there: Remote | None) -> str:
     """Carry out a plan; the commit that holds the release afterwards."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
     repo_id = plan.address.repo_id
     doing = f"publishing {repo_id}"
     if there is None:
-        with explained(doing, safe="Nothing on the Hub was changed"):
-            patiently(lambda: api.create_repo(repo_id, private=plan.private), say)
-            there = hub.look(api, plan.address, say)
+        with talking(doing, safe=_UNTOUCHED) as api:
+            api.create_repo(repo_id, private=plan.private)
+            there = look(api, plan.address)
     if not plan.send and not plan.remove:
         return there.commit
     kept = (
         "What has arrived is kept there and nobody sees a change, so the same command goes on "
         "where this one stopped"
     )
-    total = sum(plan.sizes[name] for name in plan.send)
-    with byte_bar(f"sending {repo_id}", total) as advance:
-        meter = _Filled(advance)
-        with explained(doing, safe=kept):
-            additions = [addition(name, release.content(name), meter.advance) for name in plan.send]
-            for file in additions:
-                if plan.sizes[file.path_in_repo] >= _LARGE:
-                    _send_ahead(api, repo_id, file, say)
-                    meter.reach(plan, file.path_in_repo)
-            commit = _commit(api, repo_id, additions, plan.remove, there.commit, say)
-    with explained(doing, safe="The commit was made; the same command checks it again"):
-        stored = hub.list_files(api, repo_id, commit, say)
-    wrong = [n for n in release.files if n not in stored or not is_there(release, n, stored)]
-    if wrong:
-        raise DigerError(
-            f"{doing}: after the commit {commit[:12]} the Hub holds something else than was sent "
-            f"as {', '.join(wrong)} (does a .gitignore there leave it out?): run the same command "
-            "again"
-        )
-    return commit
-
-
-def _send_ahead(api: HfApi, repo_id: str, file: CommitOperationAdd, say: Say) -> None:
-    patiently(lambda: api.preupload_lfs_files(repo_id, additions=[file], free_memory=False), say)
-
-
-def _commit(
-    api: HfApi,
-    repo_id: str,
-    additions: list[CommitOperationAdd],
-    remove: tuple[str, ...],
-    parent: str,
-    say: Say,
-) -> str:
-    """One commit on `parent`, refused by the Hub where somebody else came first."""
-    from huggingface_hub import CommitOperationDelete
-
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [*additions]
-    operations += [CommitOperationDelete(name) for name in remove]
-    made = patiently(
-        lambda: api.create_commit(
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        # From memory: what is sent is what was hashed.
+        *(CommitOperationAdd(name, release.content(name)) for name in plan.send),
+        *(CommitOperationDelete(name) for name in plan.remove),
+    ]
+    with talking(doing, safe=kept) as api, warnings.catch_warnings():
+        # The client asks whether tables belong to a model: here they do.
+        warnings.filterwarnings("ignore", message="It seems that you are about to commit a data")
+        made = api.create_commit(
             repo_id,
             list(operations),
             commit_message="Publish a DIGER bundle",
-            parent_commit=parent,
-        ),
-        say,
-    )
+            parent_commit=there.commit,  # refused by the Hub where somebody else came first
+        )
+    with talking(doing, safe="The commit was made; the same command checks it again") as api:
+        stored = list_files(api, repo_id, str(made.oid))
+    wrong = [name for name in release.files if not _is_there(release, name, stored)]
+    if wrong:
+        raise DigerError(
+            f"{doing}: after the commit {str(made.oid)[:12]} the Hub holds something else than was "
+            f"sent as {', '.join(wrong)} (does a .gitignore there leave it out?): run the same "
+            "command again"
+        )
     return str(made.oid)
-
-
-class _Filled:
-    """A bar that also moves on where the client sends a file without telling how far it is."""
-
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-        self.done = 0
-        self._ends = 0
-
-    def advance(self, count: int) -> None:
-        """Bytes that were sent, or taken back after a cut."""
-        self.done += count
-        self._advance(count)
-
-    def reach(self, plan: Published, name: str) -> None:
-        """The file `name` is there."""
-        self._ends += plan.sizes[name]
-        if self.done < self._ends:
-            self.advance(self._ends - self.done)

@@ -25,7 +25,7 @@ from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.picture import check_picture, codes_svg
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
-from diger.hub.faults import current_token
+from diger.hub.client import current_token
 from diger.text import printable
 
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")

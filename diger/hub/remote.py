@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 from diger.bundle import schema
 from diger.bundle.manifest import FileEntry
 from diger.hub.address import Address
-from diger.hub.client import Say, patiently
-from diger.hub.faults import NotUnderstood, status_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -55,39 +53,25 @@ class Remote:
         return schema.MANIFEST in self.files
 
 
-def look(api: HfApi, address: Address, say: Say) -> Remote:
+def look(api: HfApi, address: Address) -> Remote:
     """A repository at a revision; raises the client's errors."""
-    info = patiently(lambda: api.model_info(address.repo_id, revision=address.revision), say)
+    info = api.model_info(address.repo_id, revision=address.revision)
     if info.sha is None:
-        raise NotUnderstood("no commit")
-    return Remote(info.sha, info.private is True, list_files(api, address.repo_id, info.sha, say))
+        raise LookupError("an answer without a commit")
+    return Remote(info.sha, info.private is True, list_files(api, address.repo_id, info.sha))
 
 
-def look_if_there(api: HfApi, repo_id: str, say: Say) -> Remote | None:
-    """The head of a repository's main branch; None where there is no such repository.
-
-    A repository that we may not see looks the same; creating it will then be refused.
-    """
-    try:
-        return look(api, Address(repo_id), say)
-    except Exception as error:
-        if status_of(error) == 404:
-            return None
-        raise
-
-
-def list_files(api: HfApi, repo_id: str, commit: str, say: Say) -> dict[str, RemoteFile]:
+def list_files(api: HfApi, repo_id: str, commit: str) -> dict[str, RemoteFile]:
     """Files at a commit by name; raises the client's errors."""
     from huggingface_hub.hf_api import RepoFile
 
-    tree = patiently(lambda: list(api.list_repo_tree(repo_id, revision=commit)), say)
     return {
         file.path: RemoteFile(
             file.lfs.size if file.lfs else file.size,
             file.blob_id,
             file.lfs.sha256 if file.lfs else None,
         )
-        for file in tree
+        for file in api.list_repo_tree(repo_id, revision=commit)
         if isinstance(file, RepoFile)
     }
 

@@ -1,0 +1,180 @@
+"""Bundles on the Hub by their owner, found by their tag, and collections of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from diger.bundle.card import TAGS
+from diger.bundle.documents import is_number
+from diger.errors import DigerError
+from diger.hub.address import parse_repo_id
+from diger.hub.client import current_token, talking
+from diger.text import printable
+
+if TYPE_CHECKING:
+    from huggingface_hub import Collection, HfApi
+
+_MAX_DESCRIPTION = 150  # the Hub's limit
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A bundle on the Hub, as its card describes it; None where the card does not say.
+
+    metrics: of the test split, by names such as `recall@10`. updated: an ISO date.
+    """
+
+    repo_id: str
+    private: bool
+    updated: str | None
+    dataset: str | None
+    method: str | None
+    decay: str | None
+    seed: int | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A collection: its page, the bundles that were put in now, and those that were in before."""
+
+    url: str
+    private: bool
+    added: tuple[str, ...]
+    were_in: tuple[str, ...]
+
+
+def list_hub(owner: str | None = None) -> list[Listed]:
+    """Bundles of `owner` that we may see, by name; by default one's own.
+
+    Raises:
+        DigerError: not logged in where no owner is given, or a fault of the Hub.
+    """
+    if owner is None and current_token() is None:
+        raise DigerError(
+            "whose bundles? Give a user or an organisation, or log in with `hf auth login`"
+        )
+    with talking(f"listing {owner or 'your bundles'}") as api:
+        from huggingface_hub.utils import get_session
+
+        # Where there is no network, a list would be asked for again and again for half a minute.
+        get_session().head(api.endpoint)
+        author = owner or api.whoami()["name"]
+        models = list(api.list_models(author=author, filter=TAGS[0], full=True, cardData=True))
+    return sorted(map(_listed, models), key=lambda one: one.repo_id)
+
+
+def collect(
+    title: str,
+    repo_ids: Sequence[str],
+    *,
+    owner: str | None = None,
+    description: str | None = None,
+    public: bool = False,
+) -> Collected:
+    """Put bundles into the collection `title`, made where there is none, each with its figures.
+
+    All bundles are looked up before anything is changed; those that are in already stay.
+
+    Args:
+        title: of the collection.
+        repo_ids: `owner/name` of each bundle.
+        owner: of the collection; by default that of the first bundle.
+        description: a line under the title, at most 150 characters.
+        public: for everybody to see, where it is made now.
+
+    Raises:
+        DigerError: one of them is not a bundle on the Hub, or a fault of the Hub.
+    """
+    names = list(dict.fromkeys(map(parse_repo_id, repo_ids)))
+    if not names:
+        raise DigerError("a collection needs at least one bundle: give owner/name")
+    if not title.strip():
+        raise DigerError("a collection needs a title")
+    if description is not None and len(description) > _MAX_DESCRIPTION:
+        raise DigerError(f"the description may have {_MAX_DESCRIPTION} characters at most")
+    doing = f"collecting {printable(title, 60)}"
+    bundles = [_bundle(name, doing) for name in names]
+    with talking(doing, safe="Bundles that are in stay in; the same command goes on") as api:
+        owner = owner or names[0].partition("/")[0]
+        found = _collection(api, owner, title, description, public)
+        were_in = {item.item_id for item in found.items if item.item_type == "model"}
+        added = [one for one in bundles if one.repo_id not in were_in]
+        for one in added:
+            api.add_collection_item(
+                found.slug, one.repo_id, "model", note=_note(one), exists_ok=True
+            )
+    return Collected(
+        found.url,
+        found.private,
+        tuple(one.repo_id for one in added),
+        tuple(name for name in names if name in were_in),
+    )
+
+
+def members(slug: str) -> list[str]:
+    """Addresses of the models in a collection, in its order.
+
+    Args:
+        slug: `owner/title-id`, as at the end of the collection's web address.
+    """
+    with talking(f"reading the collection {printable(slug, 80)}") as api:
+        items = api.get_collection(slug).items
+    return [f"hub://{item.item_id}" for item in items if item.item_type == "model"]
+
+
+def _bundle(repo_id: str, doing: str) -> Listed:
+    untouched = "Nothing on the Hub was changed"
+    with talking(f"{doing}: {repo_id}", safe=untouched) as api:
+        one = _listed(api.model_info(repo_id))
+    if one.method is None:
+        raise DigerError(
+            f"{doing}: {repo_id} is no DIGER bundle (its card does not say so). {untouched}"
+        )
+    return one
+
+
+def _collection(
+    api: HfApi, owner: str, title: str, description: str | None, public: bool
+) -> Collection:
+    """The collection of that title, found or made."""
+    known = next((one for one in api.list_collections(owner=owner) if one.title == title), None)
+    if known is not None:
+        return api.get_collection(known.slug)
+    return api.create_collection(
+        title, namespace=owner, description=description, private=not public, exists_ok=True
+    )
+
+
+def _note(one: Listed) -> str:
+    names = [name for name in ("recall@10", "ndcg@10") if name in one.metrics]
+    parts = [one.method, one.decay if one.decay != "none" else None]
+    parts += [None if one.seed is None else f"seed {one.seed}"]
+    parts += [f"{name} {one.metrics[name]:.4f}" for name in names]
+    return ", ".join(part for part in parts if part)
+
+
+def _listed(model: Any) -> Listed:
+    """From a `ModelInfo`; a card may be anybody's, so nothing in it is taken for granted."""
+    data = model.card_data
+    card: Mapping[str, Any] = {} if data is None else data.to_dict()
+    ours = card.get("diger")
+    ours = ours if isinstance(ours, Mapping) else {}
+    seed, dataset = ours.get("seed"), card.get("dataset")
+    metrics: dict[str, float] = {}
+    for result in getattr(data, "eval_results", None) or ():
+        name = str(result.metric_name or "").partition(" (")[0]  # "recall@10 (decoding)"
+        if "@" in name and is_number(result.metric_value):
+            metrics.setdefault(name, float(result.metric_value))
+    return Listed(
+        repo_id=str(model.id),
+        private=model.private is True,
+        updated=None if model.last_modified is None else model.last_modified.date().isoformat(),
+        dataset=dataset if isinstance(dataset, str) else None,
+        method=ours["method"] if isinstance(ours.get("method"), str) else None,
+        decay=ours["decay"] if isinstance(ours.get("decay"), str) else None,
+        seed=seed if isinstance(seed, int) else None,
+        metrics=metrics,
+    )
