@@ -1,7 +1,8 @@
 """`python -m diger`: thin commands over the library.
 
-One file a command (one for all that concern the Hub); each has a `register(app)` that adds it. A `DigerError` is printed as one line
-and exits with status 2, so that scripts can rely on it and nobody sees a stack trace for a typo.
+One file a command (one for all that concern the Hub); each has a `register(app)` that adds it. A
+`DigerError` is printed as one line and exits with status 2, so that scripts can rely on it and
+nobody sees a stack trace for a typo.
 """
 
 from __future__ import annotations
