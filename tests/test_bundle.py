@@ -10,15 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diger.bundle import (
-    BrokenBundle,
-    Bundle,
-    BundleWriter,
-    documents,
-    list_bundles,
-    tables,
-    text,
-)
+from diger import text
+from diger.bundle import BrokenBundle, Bundle, BundleWriter, documents, list_bundles, tables
 from diger.bundle.tables import sids, topk_rows, write_sid
 from diger.bundle.tensors import pack, unpack
 from diger.errors import DigerError

@@ -32,12 +32,13 @@ def test_bin_edges():
         "5-9": 2,
         "10-19": 2,
         "20-49": 2,
-        "50+": 2,
+        "50-199": 1,
+        "200-999": 1,
     }
-    lengths = slice_metrics(frame(history_length=[1, 2, 4, 5, 9, 10, 19, 20, 50]))
+    lengths = slice_metrics(frame(history_length=[1, 2, 4, 5, 9, 10, 19, 20, 99, 100]))
     by_length = lengths[lengths["slice"] == "history length"]
-    assert by_length["label"].tolist() == ["up to 4", "5-9", "10-19", "20+"]
-    assert by_length["users"].tolist() == [3, 2, 2, 2]
+    assert by_length["label"].tolist() == ["up to 4", "5-9", "10-19", "20-99", "100+"]
+    assert by_length["users"].tolist() == [3, 2, 2, 2, 1]
 
 
 def test_metrics_by_hand():
@@ -47,7 +48,7 @@ def test_metrics_by_hand():
         cold=[False, False, True, False],
     )
     found = slice_metrics(ranks, ks=(5,)).set_index(["slice", "label"])
-    assert found.loc[("target popularity", "50+"), "recall@5"] == 0.5
+    assert found.loc[("target popularity", "50-199"), "recall@5"] == 0.5
     assert found.loc[("target popularity", "1-4"), "ndcg@5"] == 0.5
     assert found.loc[("cold target", "yes"), "recall@5"] == 0
     assert found.loc[("cold target", "no"), "mrr@5"] == pytest.approx((1 + 1 / 3) / 3)
@@ -66,7 +67,7 @@ def test_counts_sum_to_the_users_and_empty_slices_are_left_out():
     found = slice_metrics(ranks)
     sums = found.groupby(["split", "slice"])["users"].sum()
     assert set(sums["validation"]) == {80} and set(sums["test"]) == {120}
-    assert (found["users"] > 0).all() and "50+" not in set(found["label"])
+    assert (found["users"] > 0).all() and "50-199" not in set(found["label"])
     assert found["split"].drop_duplicates().tolist() == ["validation", "test"]
 
 

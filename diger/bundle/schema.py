@@ -83,7 +83,7 @@ TABLES: dict[str, Table] = {
         columns=(
             Column("split", "text"),
             Column("user", "integer", minimum=0),
-            Column("target", "integer", minimum=0, item_row=True),
+            Column("target", "integer", minimum=0, item_row=True, optional=True),
             Column("rank", "nullable integer", minimum=1),
             Column("history_length", "integer", minimum=0),
             Column("target_popularity", "integer", minimum=0),

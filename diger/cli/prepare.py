@@ -22,15 +22,20 @@ def register(app: typer.Typer) -> None:
 def prepare(
     source: Annotated[
         str,
-        typer.Argument(help="Folder with the data files; or demo, for the simulated catalogue."),
+        typer.Argument(
+            help="Folder with the data files; demo, for the simulated catalogue; or films and the "
+            "folder of a MovieLens 1M download."
+        ),
     ],
+    folder: Annotated[str | None, typer.Argument(help="With films: the download.")] = None,
+    *,
     out: Annotated[Path, typer.Option(help="Dataset folder to write, for example data/beauty.")],
     file_format: Annotated[
         str,
         typer.Option(
             "--format",
             help="simple (interactions.tsv + items.jsonl), amazon (2014 and 2018 reviews + "
-            "metadata), recbole (NAME.inter + NAME.item), demo, or auto: recognise it.",
+            "metadata), recbole (NAME.inter + NAME.item), films, demo, or auto: recognise it.",
         ),
     ] = "auto",
     name: Annotated[
@@ -88,6 +93,10 @@ def prepare(
     from diger.data.report import data_report, report_table
     from diger.data.store import check_dataset_target
 
+    if folder is not None:
+        if source != "films":
+            raise DigerError(f"one source at a time: {source!r} and {folder!r} were given")
+        source, file_format = folder, "films"
     out = out.resolve()
     check_dataset_target(out, force=force)
     dataset: Dataset

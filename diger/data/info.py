@@ -36,6 +36,7 @@ class DatasetInfo(BaseModel):
     `fingerprint` covers item ids, events and split; `text_fingerprint` the items' text (both in
     `diger.data.fingerprint`). `preparation` records the options the dataset was made with;
     `examples` are for people to start from, nothing is trained or measured on them.
+    `viewers_are_private`: the terms forbid passing on who used what, so that no bundle holds it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +48,7 @@ class DatasetInfo(BaseModel):
     split: SplitName
     simulated: bool = False
     text_may_be_published: bool = False
+    viewers_are_private: bool = False
     licence: str = "unknown"
     source: str = ""
     time_unit: TimeUnit | None = None

@@ -109,6 +109,7 @@ def prepare(
     items, item_rows, counts = _catalogue(reader, log)
     user_numbers, lengths = np.unique(log.users, return_counts=True)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
+    publish_text = publish_text or reader.text_is_ours
     options: dict[str, str | int | float | bool | None] = {
         "format": reader.format,
         "k_core": core,
@@ -125,9 +126,12 @@ def prepare(
         times=np.floor(log.times),
         time_unit=reader.time_unit,
         text_may_be_published=publish_text,
-        licence=licence,
+        viewers_are_private=reader.viewers_are_private,
+        licence=reader.licence or licence,
         # The folder's name only: a whole path says more about a machine than about the data.
-        source=f"{reader.folder.resolve().name} ({reader.format} files)",
+        source=reader.source or f"{reader.folder.resolve().name} ({reader.format} files)",
+        title=reader.title,
+        examples=reader.examples([log.item_ids[n] for n in np.unique(log.items)]),
         preparation={**options, **cut_options},
         **made._asdict(),
     )

@@ -80,10 +80,10 @@ def pair(
     for bundle in [a[s] for s in seeds] + [b[s] for s in seeds]:
         part = _ranks(bundle, split)
         if users is None:
-            users = part[_FACTS]
+            users = part[[name for name in _FACTS if name in part]]
         elif not (
             np.array_equal(users["user"], part["user"])
-            and np.array_equal(users["target"], part["target"])
+            and all(users[c].equals(part[c]) for c in ("target", "target_popularity") if c in users)
         ):
             raise DigerError(f"{bundle.name}: other {split} users or targets than the others")
         ranks.append(part["rank"].to_numpy(dtype=np.float64, na_value=np.nan))

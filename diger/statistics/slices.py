@@ -109,7 +109,7 @@ def _slices(
     cold = users["cold"].to_numpy(dtype=bool)
     yield KINDS[2], "cold", 0, cold
     yield KINDS[2], "seen in training", 1, ~cold
-    if first_codes is None:
+    if first_codes is None or "target" not in users:
         return
     targets = users["target"].to_numpy(dtype=np.int64)
     if targets.size and targets.max() >= len(first_codes):

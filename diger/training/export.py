@@ -24,6 +24,7 @@ from diger.digest import file_sha256
 from diger.evaluation import beyond_accuracy
 from diger.evaluation.metrics import corrected_summary, summary
 from diger.evaluation.ranking import TOP, SplitRanks
+from diger.evaluation.slices import POPULARITY_BINS
 from diger.tokenizer.stats import level_records, sid_stats
 from diger.training import distributed
 from diger.training.environment import code_version, hardware
@@ -67,8 +68,12 @@ def write_bundle(record: RunRecord, out: Path, *, force: bool = False) -> None:
         writer.json(schema.CONFIG, config)
         writer.json(schema.METRICS, metrics)
         writer.frame(schema.ITEMS, items)
-        writer.frame(schema.RANKS, pd.concat([r.frame for r in record.ranks], ignore_index=True))
-        writer.frame(schema.TOPK, _topk(record))
+        ranks = pd.concat([r.frame for r in record.ranks], ignore_index=True)
+        if record.dataset.info.viewers_are_private:
+            writer.frame(schema.RANKS, without_viewers(ranks, record.dataset.n_users))
+        else:
+            writer.frame(schema.RANKS, ranks)
+            writer.frame(schema.TOPK, _topk(record))
         if record.fitted is not None:
             writer.frame(schema.HISTORY, record.fitted.history)
         if record.sids is not None:
@@ -129,6 +134,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
             "text_fingerprint": info.text_fingerprint,
             "simulated": info.simulated,
             "text_may_be_published": info.text_may_be_published,
+            "viewers_are_private": info.viewers_are_private,
             "licence": info.licence,
             "source": info.source,
             "users": info.n_users,
@@ -232,6 +238,22 @@ def _matrix(sids: Sids) -> np.ndarray:
     return np.column_stack([sids.codes, sids.suffix])
 
 
+def without_viewers(ranks: pd.DataFrame, n_users: int) -> pd.DataFrame:
+    """`ranks` without anything that tells what a viewer watched.
+
+    No target, nor its exact popularity, which would name it: the lowest of its slice stands in its
+    place. Users are numbered anew, the same way for all runs, so that they still pair.
+    """
+    lows = np.array([low for low, _ in POPULARITY_BINS])
+    slice_of = np.searchsorted(lows, ranks["target_popularity"], side="right") - 1
+    number = np.random.default_rng(0).permutation(n_users)
+    return (
+        ranks.drop(columns=["target", "group_first", "group_size"])
+        .assign(target_popularity=lows[slice_of], user=number[ranks["user"]])
+        .sort_values(["split", "user"], ascending=[False, True], ignore_index=True)
+    )
+
+
 def _topk(record: RunRecord) -> pd.DataFrame:
     test = next(r for r in record.ranks if r.split == "test")
     return topk_frame(test.frame["user"].to_numpy(), test.top[:, :TOP])
@@ -282,6 +304,8 @@ def _examples(record: RunRecord) -> pd.DataFrame | None:
         for example in dataset.info.examples
     ]
     test = next(r for r in record.ranks if r.split == "test").frame
+    if dataset.info.viewers_are_private:
+        test = test.iloc[:0]
     typical = test[test["history_length"].between(5, 15)]
     for user in typical["user"].iloc[:: max(1, len(typical) // SAMPLE_USERS)][:SAMPLE_USERS]:
         at = int(dataset.test_at[user])

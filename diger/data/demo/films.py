@@ -106,6 +106,7 @@ class Film(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     item_id: str
+    movielens_id: int | None = None
     title: str = Field(min_length=1)
     year: int = Field(ge=1895, le=2030)
     directors: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_different)]
@@ -125,8 +126,10 @@ class Film(BaseModel):
 
 
 @cache
-def read_films() -> tuple[Film, ...]:
-    """All films of the catalogue; a film's place is its item row.
+def read_films(
+    package: str = "diger.data.demo", names: tuple[str, ...] = FILM_FILES
+) -> tuple[Film, ...]:
+    """All films in the files `names` of a package; a film's place is its item row.
 
     Raises:
         DigerError: a line breaks a rule of `Film`, has another id than its title and year give, or
@@ -134,8 +137,8 @@ def read_films() -> tuple[Film, ...]:
     """
     found: list[Film] = []
     seen: set[str] = set()
-    for name in FILM_FILES:
-        text = (files("diger.data.demo") / name).read_text(encoding="utf-8")
+    for name in names:
+        text = (files(package) / name).read_text(encoding="utf-8")
         # Not splitlines(): only a line feed ends a line of JSON.
         for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
             film = parse_film(line, where=f"{name} line {number}")

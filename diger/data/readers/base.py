@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from diger.data.info import TimeUnit
 from diger.errors import DigerError
@@ -45,11 +45,19 @@ class Reader(ABC):
         default_k_core: k-core that suits what comes in this format; 0 for none.
         time_unit: whether times are seconds (comparable between users) or positions (not).
         unwanted: item records passed over by the last `items` call.
+        title, source, licence: of the dataset, for a source that has its own; else None.
+        text_is_ours: the item text was written for this project, and may be published.
+        viewers_are_private: the source's terms forbid passing on who used what.
     """
 
     format: ClassVar[str]
     files: ClassVar[str]
     default_k_core: ClassVar[int] = 0
+    title: ClassVar[str | None] = None
+    source: ClassVar[str | None] = None
+    licence: ClassVar[str | None] = None
+    text_is_ours: ClassVar[bool] = False
+    viewers_are_private: ClassVar[bool] = False
     time_unit: TimeUnit = "seconds"
     unwanted: int = 0
 
@@ -77,6 +85,10 @@ class Reader(ABC):
         Raises:
             DigerError: a file is damaged or a line is wrong; the message names file and line.
         """
+
+    def examples(self, items: list[str]) -> list[dict[str, Any]]:
+        """Histories for people to start from, of the `items` that are left; none by default."""
+        return []
 
 
 def only_file(found: list[Path], folder: Path, looked_for: str) -> Path:

@@ -1,0 +1,163 @@
+"""The films: what can be checked of the catalogue, MovieLens' reader, and nobody is shown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from core_toys import CPU, main, make_dataset, make_recipe, walks, write_vectors
+from typer.testing import CliRunner
+
+from diger.bundle.reader import Bundle
+from diger.cli import app
+from diger.data.dataset import Dataset
+from diger.data.films import films
+from diger.data.films.examples import EXAMPLES
+from diger.data.prepare import prepare
+from diger.data.readers.films import FilmsReader
+from diger.errors import DigerError
+from diger.statistics.paired import pair
+from diger.training.run import train
+
+BY_ID = {film.movielens_id: film for film in films()}
+SHIPPED = Path(__file__).parents[1] / "checkpoints"
+
+
+def test_every_film_is_there_once_and_has_its_movielens_id():
+    assert None not in BY_ID and len(BY_ID) == len(films())
+    titles = Counter((film.title.lower(), film.year) for film in films())
+    assert titles.most_common(1)[0][1] == 1
+
+
+def test_a_franchise_has_several_films_and_one_spelling():
+    spellings = defaultdict(set)
+    counts = Counter(film.franchise for film in films() if film.franchise)
+    for name in counts:
+        spellings[re.sub(r"^the |[^a-z0-9]", "", name.lower())].add(name)
+    assert min(counts.values()) >= 2
+    assert [names for names in spellings.values() if len(names) > 1] == []
+
+
+def test_examples_name_films_of_the_catalogue():
+    there = {film.item_id for film in films()}
+    assert 8 <= len(EXAMPLES) <= 12
+    assert [f for _, _, history in EXAMPLES for f in history if f not in there] == []
+
+
+def test_years_are_movielens_own_or_the_one_beside(real_movielens):
+    items = real_movielens.items.set_index("item_id")
+    years = items["title"].str.extract(r"\((\d{4})\)")[0].to_dict()
+    wrong = {f.title for i, f in BY_ID.items() if abs(int(years[str(i)]) - f.year) > 1}
+    # A Grand Day Out is of 1989; MovieLens has the year it reached American cinemas.
+    assert wrong <= {"A Grand Day Out"}
+
+
+@pytest.fixture(scope="session")
+def real_movielens():
+    import os
+
+    import pandas as pd
+
+    folder = Path(os.environ.get("DIGER_DATA", "nowhere")) / "movielens1m"
+    if not folder.is_dir():
+        pytest.skip("MovieLens 1M is not here: set DIGER_DATA to a folder that holds movielens1m")
+
+    class Items:
+        items = pd.read_json(folder / "items.jsonl.gz", lines=True, dtype={"item_id": str})
+
+    return Items
+
+
+@pytest.fixture
+def download(tmp_path) -> Path:
+    """As GroupLens serves it: `::` between cells, latin-1, ratings in no order of time."""
+    folder = tmp_path / "ml-1m"
+    folder.mkdir()
+    wanted = [i for i in BY_ID if i is not None][:12]
+    lines = []
+    for user in range(1, 13):
+        for step in range(8):
+            film = wanted[(user + step) % 12]
+            lines.append(f"{user}::{film}::{1 + step % 5}::{978300000 + step // 2}")
+    lines.insert(3, "1::999999::5::978300009")  # a film that is not ours
+    (folder / "ratings.dat").write_text("\n".join(lines) + "\n", encoding="latin-1")
+    (folder / "movies.dat").write_bytes("1::Amélie (2001)::Comedy\n".encode("latin-1"))
+    (folder / "users.dat").write_bytes(b"1::F::1::10::48067\n")
+    return folder
+
+
+def test_the_download_becomes_a_dataset_with_our_text(download):
+    made = prepare(FilmsReader(download), name="films").dataset
+    assert made.n_users == 12 and made.n_events == 96 and made.n_items == 12
+    assert set(made.items["item_id"]) <= {film.item_id for film in films()}
+    assert made.info.text_may_be_published and made.info.viewers_are_private
+    assert "Harper" in made.info.source and made.info.title == "Films"
+    wanted = [i for i in BY_ID if i is not None][:12]
+    first = [made.items["item_id"][row] for row in made.events[:8]]
+    # Ties in time stay in file order.
+    assert first == [BY_ID[wanted[(1 + step) % 12]].item_id for step in range(8)]
+
+
+def test_the_command(download, tmp_path):
+    runner = CliRunner()
+    out = tmp_path / "films"
+    done = runner.invoke(app, ["prepare", "films", str(download), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert Dataset.load(out).info.title == "Films"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"1::2::3\n", r"ratings.dat line 1: must be UserID::MovieID::Rating::Timestamp"),
+        (b"UserID::MovieID::Rating::Timestamp\n", "line 1: must be"),
+        (b"1::999999::5::978300009\n", "no event is about a film of the catalogue"),
+        (b"\xff\xfe\x00garbage\n", "line 1: must be"),
+    ],
+)
+def test_broken_downloads_are_one_line(tmp_path, content, says):
+    (tmp_path / "ratings.dat").write_bytes(content)
+    with pytest.raises(DigerError, match=says):
+        prepare(FilmsReader(tmp_path), name="films")
+
+
+def test_a_folder_without_ratings_is_told_where_to_get_them(tmp_path, monkeypatch, capsys):
+    assert main("prepare", "films", tmp_path, "--out", tmp_path / "out", monkeypatch=monkeypatch)
+    assert "give the folder of a MovieLens 1M download" in capsys.readouterr().err
+    assert main("prepare", "beauty", "films", "--out", tmp_path / "out", monkeypatch=monkeypatch)
+    assert "one source at a time" in capsys.readouterr().err
+
+
+def test_a_bundle_of_private_viewers_gives_nobody_back(tmp_path):
+    data = tmp_path / "data"
+    shown = make_dataset(walks(users=60), publish=True)
+    private = shown.info.model_copy(update={"viewers_are_private": True})
+    type(shown)(**{**vars(shown), "info": private}).save(data)
+    recipe = make_recipe(write_vectors(tmp_path / "vectors.npy"))
+    paths = [train(recipe, data, tmp_path / f"s{s}", seed=s, device=CPU) for s in (0, 1)]
+    bundles = [Bundle.open(path) for path in paths]
+    assert bundles[0].topk is None and bundles[0].examples is None
+    ranks = bundles[0].ranks
+    assert set(ranks) == {"split", "user", "rank", "history_length", "target_popularity", "cold"}
+    assert set(ranks["target_popularity"]) <= {0, 1, 5, 10, 20, 50}
+    paired = pair(bundles[:1], bundles[1:], by_seed=False)  # users still pair
+    assert len(paired.users) == int((shown.test_at >= 0).sum())
+    metric = next(r for r in bundles[0].metrics["results"] if r["split"] == "test")["metrics"]
+    hits = (ranks.loc[ranks["split"] == "test", "rank"] <= 10).fillna(False).mean()
+    assert hits == pytest.approx(metric["recall@10"])
+    in_order = np.flatnonzero(shown.test_at >= 0)
+    assert not np.array_equal(ranks.loc[ranks["split"] == "test", "user"], in_order)
+
+
+def test_no_shipped_bundle_of_the_films_tells_who_watched_what():
+    for path in SHIPPED.glob("films-*/*.parquet"):
+        columns = set(pq.read_schema(path).names)
+        assert path.name != "topk.parquet" and not columns & {"target", "target_row"}, path
+        if path.name == "examples.parquet":
+            assert pq.read_table(path)["target"].null_count == len(pq.read_table(path)), path
+            names = set(pq.read_table(path)["name"].to_pylist())
+            assert names <= {title for title, _, _ in EXAMPLES}, path
