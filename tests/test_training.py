@@ -47,12 +47,16 @@ def contents(histories: Histories) -> list[list[int]]:
     return [items[:length].tolist() for items, length in pairs]
 
 
-def test_training_histories_are_the_latest_training_events():
+def test_every_training_event_but_a_users_first_is_a_target_once():
     dataset, events = all_different([1, 2, 3, 4, 5, 9])
     training = [h if len(h) < 3 else h[:-2] for h in events]
     for longest in (2, 4, 50):
         found = contents(Histories.of_training(dataset, longest, toys.CPU))
-        assert found == [h[-(longest + 1) :] for h in training if len(h) >= 2]
+        assert all(2 <= len(window) <= longest + 1 for window in found)
+        targets = sorted(item for window in found for item in window[1:])
+        assert targets == sorted(item for h in training for item in h[1:])
+    nine = training[-1]
+    assert contents(Histories.of_training(dataset, 4, toys.CPU))[-2:] == [nine[2:], nine[:3]]
 
 
 def test_no_held_out_item_enters_a_batch():

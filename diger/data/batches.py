@@ -83,17 +83,24 @@ class Histories:
 
     @staticmethod
     def of_training(dataset: Dataset, max_history: int, device: torch.device) -> Histories:
-        """Training events of every user with at least two: the latest `max_history` + 1 of them.
+        """Training events of every user with at least two, in windows that share one event.
 
-        One more than the model's history, because the last event is only ever a target.
+        A window holds `max_history` + 1 events, one more than the model's history, because the last
+        one is only ever a target. Windows are laid from the latest event back; each begins with the
+        last event of the one before it, so that every event but a user's first is a target once.
 
         Raises:
             DigerError: no user has two training events.
         """
         length = _training_lengths(dataset)
         users = np.flatnonzero(length >= 2)
-        kept = np.minimum(length[users], max_history + 1)
-        return _histories(dataset, dataset.train_end[users] - kept, kept, device)
+        windows = -(-(length[users] - 1) // max_history)
+        user = np.repeat(users, windows)
+        # Which window of its user, counted from the latest.
+        number = np.arange(len(user)) - np.repeat(np.cumsum(windows) - windows, windows)
+        end = dataset.train_end[user] - number * max_history
+        kept = np.minimum(end - dataset.offsets[user], max_history + 1)
+        return _histories(dataset, end - kept, kept, device)
 
     @staticmethod
     def of_prefixes(dataset: Dataset, max_history: int, device: torch.device) -> Histories:
