@@ -63,7 +63,12 @@ def make_place(folder: Path) -> toys.Place:
 
 def recipes(place: toys.Place) -> dict[str, Recipe]:
     """What is trained, by the name of the run."""
-    return {name: place.recipe(**changes) for name, changes in RECIPES.items()}
+    # Histories in one window each: the counts above are of users.
+    whole = {"max_history": 12}
+    return {
+        name: place.recipe(**{**changes, "training": {**changes.get("training", {}), **whole}})
+        for name, changes in RECIPES.items()
+    }
 
 
 def _watch_weights(into: list[str]) -> None:

@@ -51,8 +51,12 @@ class Library:
 
     @property
     def datasets(self) -> list[str]:
-        """Keys of the datasets with at least one model that writes SIDs."""
-        return [key for key, shelf in self.shelves.items() if shelf.sources]
+        """Keys of the datasets with at least one model that writes SIDs.
+
+        Those come first that a stranger understands: real people's, with text to read.
+        """
+        keys = [key for key, shelf in self.shelves.items() if shelf.sources]
+        return sorted(keys, key=lambda key: self.shelves[key].rank)
 
     def shelf(self, dataset: str = "") -> Shelf:
         """The shelf of a dataset, the first one for an empty name.

@@ -81,6 +81,7 @@ class Shelf:
     Attributes:
         key: how links and the API name it.
         label, simulated, licence, origin: what its bundles say of it.
+        rank: where it stands among others: with text before those without, real before simulated.
         sources: usable bundles by name; unusable: (name, reason) of the others.
     """
 
@@ -89,6 +90,8 @@ class Shelf:
         self.label = printable(data.get("title") or key, 120)
         self.fingerprint = str(data.get("fingerprint", ""))
         self.simulated = bool(data.get("simulated"))
+        readable = bool(data.get("text_may_be_published"))
+        self.rank = (not readable, self.simulated)
         self.licence = printable(data.get("licence") or "unknown", 80)
         self.origin = printable(data.get("source") or "", 300)
         self.users, self.events = data.get("users"), data.get("events")

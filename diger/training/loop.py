@@ -136,160 +136,245 @@ def fit(
         DigerError: nothing to train or validate on, a loss that is not finite, a foreign state.
         Interrupted: Ctrl-C; the state is saved and the same call goes on from it.
     """
-    histories = training_histories(task.prefix_examples, dataset, training.max_history, device)
-    lengths = histories.length.cpu().numpy()
-    updates = count_updates(len(lengths), training)
-    module = task.module
-    averaged, norm_groups = task.averaged(), task.norm_groups()
-    optimizer = torch.optim.AdamW(
-        task.parameter_groups(training.learning_rate, training.weight_decay),
-        betas=(0.9, 0.99),
-        fused=True,
-    )
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    average = [p.detach().clone() for p in averaged] if training.ema else None
-    judges = _sample(dataset.validation_at, training.validation_users)
-    distributed.start_alike(module, seed)
-    state_path, best_path = folder / "state.safetensors", folder / "best.safetensors"
-    progress = Progress()
-    resumed = state_path.exists()
-    if resumed:
-        progress = load_state(state_path, module, optimizer, average, identity)
-        task.restored(progress.records)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16")
+    run = _Run(task, dataset, training, evaluation, seed, device, folder, identity, on_event)
+    with ctrl_c(patient=distributed.processes() > 1) as stop:
+        while not run.finished():
+            run.begin_epoch()
+            for rows in run.order[run.progress.batch :]:
+                run.update(rows)
+                stopping, due = distributed.anywhere(stop(), run.save_is_due())
+                if stopping or due:
+                    run.save()
+                if stopping:
+                    raise Interrupted(run.stopped())
+            row = run.end_epoch()
+            if run.epoch % training.validate_every == 0 or run.epoch == training.epochs:
+                row |= run.validate()
+            run.close_epoch(row)
+            if distributed.anywhere(stop())[0] and not run.finished():
+                raise Interrupted(run.stopped())
+    return run.result()
 
-    def save() -> None:
-        progress.peak_memory = max(progress.peak_memory, peak_memory(device))
-        save_state(state_path, module, optimizer, average, progress, identity)
 
-    def finished() -> bool:
-        return progress.epoch >= training.epochs or progress.since_best >= training.patience
+class _Run:
+    """A task in training: what `fit` does, in steps; the arguments are `fit`'s."""
 
-    def validate() -> dict[str, float]:
+    def __init__(
+        self,
+        task: Task,
+        dataset: Dataset,
+        training: TrainingConfig,
+        evaluation: EvaluationConfig,
+        seed: int,
+        device: torch.device,
+        folder: Path,
+        identity: str,
+        on_event: Callable[[EpochEvent], None],
+    ) -> None:
+        self.task, self.module, self.dataset = task, task.module, dataset
+        self.training, self.evaluation = training, evaluation
+        self.seed, self.device, self.folder = seed, device, folder
+        self.identity, self.on_event = identity, on_event
+        self.histories = training_histories(
+            task.prefix_examples, dataset, training.max_history, device
+        )
+        self.lengths = self.histories.length.cpu().numpy()
+        self.updates = count_updates(len(self.lengths), training)
+        self.averaged, self.norm_groups = task.averaged(), task.norm_groups()
+        self.optimizer = torch.optim.AdamW(
+            task.parameter_groups(training.learning_rate, training.weight_decay),
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.average = [p.detach().clone() for p in self.averaged] if training.ema else None
+        self.judges = _sample(dataset.validation_at, training.validation_users)
+        distributed.start_alike(self.module, seed)
+        self.state_path, self.best_path = folder / "state.safetensors", folder / "best.safetensors"
+        self.progress = Progress()
+        self.resumed = self.state_path.exists()
+        if self.resumed:
+            self.progress = load_state(
+                self.state_path, self.module, self.optimizer, self.average, identity
+            )
+            task.restored(self.progress.records)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch, from 1."""
+        return self.progress.epoch + 1
+
+    def finished(self) -> bool:
+        """Whether all epochs are done, or patience is at its end."""
+        done, patience = self.training.epochs, self.training.patience
+        return self.progress.epoch >= done or self.progress.since_best >= patience
+
+    def begin_epoch(self) -> None:
+        """Lay out the epoch's batches and start its clock."""
+        self.order = training_order(self.lengths, self.training.batch_size, self.seed, self.epoch)
+        self.tick = self.saved = time.perf_counter()
+        self.module.train()
+
+    def update(self, rows: np.ndarray) -> None:
+        """One optimiser step on the histories in `rows`."""
+        progress, task = self.progress, self.task
+        scale = learning_rate_at(progress.update, self.updates, self.training.warmup)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * scale
+        task.begin_update(progress.update, self.updates)
+        whole = self.histories.batch(torch.as_tensor(rows, device=self.device))
+        batch, present = distributed.share(whole)
+        targets = count_targets(task, whole.lengths)
+        mine = targets if batch is whole else count_targets(task, batch.lengths)
+        share = present * mine / targets
+        half = self.training.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            loss, parts = task.loss(batch)
+        parts = distributed.weighted_sum({"loss": loss.item(), **parts}, share)
+        self._check("loss", parts["loss"])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        distributed.sum_gradients(self.trained, share)
+        norms = {
+            name: nn.utils.clip_grad_norm_(group, self.training.clip).item()
+            for name, group in self.norm_groups.items()
+        }
+        for norm in norms.values():
+            self._check("gradient", norm)
+        self.optimizer.step()
+        progress.update += 1
+        progress.batch += 1
+        task.end_update(progress.update)
+        if self.average is not None:
+            # Early on the average would mostly remember the initial weights.
+            decay = min(self.training.ema, (1 + progress.update) / (10 + progress.update))
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.averaged], 1 - decay)
+        _add(progress.sums, {**parts, **norms}, targets)
+        total = len(self.order)
+        self.on_event(EpochEvent(self.epoch, self.training.epochs, progress.batch, total))
+
+    def _check(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise DigerError(
+                f"the {what} became {value} in epoch {self.epoch}, update {self.progress.update}; "
+                'lower training.learning_rate, or use precision = "fp32"'
+            )
+
+    def save_is_due(self) -> bool:
+        """Whether the last state is old."""
+        return time.perf_counter() - self.saved > SAVE_EVERY_SECONDS
+
+    def save(self) -> None:
+        """Save all that matters, in the middle of an epoch; its clock goes on."""
+        spent = self._lap()
+        self.progress.seconds += spent
+        _add(self.progress.sums, {"seconds": spent}, 1)
+        self._write()
+        self.saved = self.tick
+
+    def end_epoch(self) -> dict[str, float]:
+        """The epoch's row of the history, before its validation."""
+        columns, records = self.task.end_epoch()
+        spent = self._lap()
+        self.progress.seconds += spent
+        self.progress.records += records
+        earlier = self.progress.sums.pop("seconds", [0.0, 0.0])[0]
+        row: dict[str, float] = {"epoch": self.epoch, "updates": self.progress.update}
+        row |= {name: total / weight for name, (total, weight) in self.progress.sums.items()}
+        # Worked out, for a run that stopped after an epoch's last batch has not set it.
+        scale = learning_rate_at(self.progress.update - 1, self.updates, self.training.warmup)
+        row |= {"learning_rate": self.peaks[0] * scale, "seconds": earlier + spent}
+        row |= {
+            f"{group['name']}_learning_rate": peak * scale
+            for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True)
+            if "name" in group
+        }
+        return row | columns
+
+    def validate(self) -> dict[str, float]:
+        """Validation metrics of the averaged weights, which are kept where they are the best."""
+        self.module.eval()
+        columns: dict[str, float] = {}
+        found = -1.0
+        if distributed.is_first():
+            with _weights(self.averaged, self.average):
+                metrics = self._rank()
+                found = metrics["ndcg@10"]
+                if found > self.progress.best:
+                    _save_weights(self.module, self.best_path)
+            columns = {f"validation_{k}": v for k, v in metrics.items()}
+        (found,) = distributed.of_first(found)
+        if found > self.progress.best:
+            self.progress.best, self.progress.best_epoch = found, self.epoch
+            self.progress.since_best = 0
+        else:
+            self.progress.since_best += 1
+        return columns
+
+    def _rank(self) -> dict[str, float]:
         ranks = rank_split(
-            task.ranker(),
-            dataset,
+            self.task.ranker(),
+            self.dataset,
             "validation",
-            max_history=training.max_history,
-            batch_size=evaluation.batch_size,
-            device=device,
-            users=judges,
+            max_history=self.training.max_history,
+            batch_size=self.evaluation.batch_size,
+            device=self.device,
+            users=self.judges,
         )
         return summary(ranks.frame["rank"])
 
-    with ctrl_c(patient=distributed.processes() > 1) as stop:
-        while not finished():
-            epoch = progress.epoch + 1
-            order = training_order(lengths, training.batch_size, seed, epoch)
-            tick = saved = time.perf_counter()
-            module.train()
-            for rows in order[progress.batch :]:
-                scale = learning_rate_at(progress.update, updates, training.warmup)
-                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                    group["lr"] = peak * scale
-                task.begin_update(progress.update, updates)
-                whole = histories.batch(torch.as_tensor(rows, device=device))
-                batch, present = distributed.share(whole)
-                targets = count_targets(task, whole.lengths)
-                mine = targets if batch is whole else count_targets(task, batch.lengths)
-                share = present * mine / targets
-                with autocast:
-                    loss, parts = task.loss(batch)
-                parts = distributed.weighted_sum({"loss": loss.item(), **parts}, share)
-                value = parts["loss"]
-                if not math.isfinite(value):
-                    raise DigerError(
-                        f"the loss became {value} in epoch {epoch}, update {progress.update}; "
-                        'lower training.learning_rate, or use precision = "fp32"'
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                distributed.sum_gradients(trained, share)
-                norms = {
-                    name: nn.utils.clip_grad_norm_(group, training.clip).item()
-                    for name, group in norm_groups.items()
-                }
-                bad = next((n for n in norms.values() if not math.isfinite(n)), None)
-                if bad is not None:
-                    raise DigerError(
-                        f"the gradient became {bad} in epoch {epoch}, update "
-                        f"{progress.update}; lower training.learning_rate, or use "
-                        'precision = "fp32"'
-                    )
-                optimizer.step()
-                progress.update += 1
-                progress.batch += 1
-                task.end_update(progress.update)
-                if average is not None:
-                    # Early on the average would mostly remember the initial weights.
-                    decay = min(training.ema, (1 + progress.update) / (10 + progress.update))
-                    torch._foreach_lerp_(average, [p.detach() for p in averaged], 1 - decay)
-                _add(progress.sums, {"loss": value, **norms, **parts}, targets)
-                on_event(EpochEvent(epoch, training.epochs, progress.batch, len(order)))
-                now = time.perf_counter()
-                stopping, due = distributed.anywhere(stop(), now - saved > SAVE_EVERY_SECONDS)
-                if stopping or due:
-                    progress.seconds += now - tick
-                    _add(progress.sums, {"seconds": now - tick}, 1)
-                    tick = saved = now
-                    save()
-                    if stopping:
-                        raise Interrupted(_stopped(folder, epoch))
-            columns, records = task.end_epoch()
-            spent = time.perf_counter() - tick
-            seconds = progress.sums.pop("seconds", [0.0, 0.0])[0] + spent
-            row: dict[str, float] = {"epoch": epoch, "updates": progress.update}
-            row |= {name: total / weight for name, (total, weight) in progress.sums.items()}
-            # Worked out, for a run that stopped after an epoch's last batch has not set it.
-            rate = peaks[0] * learning_rate_at(progress.update - 1, updates, training.warmup)
-            row |= {"learning_rate": rate, "seconds": seconds}
-            share = rate / peaks[0]
-            row |= {
-                f"{group['name']}_learning_rate": peak * share
-                for group, peak in zip(optimizer.param_groups, peaks, strict=True)
-                if "name" in group
-            }
-            row |= columns
-            progress.records += records
-            last = epoch == training.epochs
-            tick = time.perf_counter()
-            if epoch % training.validate_every == 0 or last:
-                module.eval()
-                found = -1.0
-                if distributed.is_first():
-                    with _weights(averaged, average):
-                        metrics = validate()
-                        found = metrics["ndcg@10"]
-                        if found > progress.best:
-                            _save_weights(module, best_path)
-                    row |= {f"validation_{k}": v for k, v in metrics.items()}
-                (found,) = distributed.of_first(found)
-                if found > progress.best:
-                    progress.best, progress.best_epoch, progress.since_best = found, epoch, 0
-                else:
-                    progress.since_best += 1
-            progress.seconds += spent + time.perf_counter() - tick
-            progress.epoch, progress.batch, progress.sums = epoch, 0, {}
-            progress.history.append(row)
-            save()
-            event = EpochEvent(epoch, training.epochs, len(order), len(order), row)
-            on_event(replace(event, best_epoch=progress.best_epoch, resumed=resumed))
-            if distributed.anywhere(stop())[0] and not finished():
-                raise Interrupted(_stopped(folder, epoch))
-    module.load_state_dict(load_file(best_path, device=str(device)))
-    distributed.wait()  # the first process may remove the folder as soon as it returns
-    task.restored(progress.records)
-    module.eval()
-    return FitResult(
-        pd.DataFrame(progress.history),
-        progress.best_epoch,
-        progress.seconds,
-        max(progress.peak_memory, peak_memory(device)),
-        progress.records,
-    )
+    def close_epoch(self, row: dict[str, float]) -> None:
+        """Save the finished epoch and tell of it."""
+        progress = self.progress
+        progress.seconds += self._lap()
+        progress.epoch, progress.batch, progress.sums = self.epoch, 0, {}
+        progress.history.append(row)
+        self._write()
+        total = len(self.order)
+        event = EpochEvent(progress.epoch, self.training.epochs, total, total, row)
+        self.on_event(replace(event, best_epoch=progress.best_epoch, resumed=self.resumed))
+
+    def stopped(self) -> str:
+        """What to tell who stopped the run."""
+        epoch = self.epoch if self.progress.batch else self.progress.epoch
+        return (
+            f"stopped in epoch {epoch}; all is kept in {self.folder}, run the same command to go on"
+        )
+
+    def result(self) -> FitResult:
+        """Load the best epoch's weights and sum up."""
+        progress = self.progress
+        self.module.load_state_dict(load_file(self.best_path, device=str(self.device)))
+        distributed.wait()  # the first process may remove the folder as soon as it returns
+        self.task.restored(progress.records)
+        self.module.eval()
+        return FitResult(
+            pd.DataFrame(progress.history),
+            progress.best_epoch,
+            progress.seconds,
+            max(progress.peak_memory, peak_memory(self.device)),
+            progress.records,
+        )
+
+    def _lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.perf_counter()
+        spent, self.tick = now - self.tick, now
+        return spent
+
+    def _write(self) -> None:
+        self.progress.peak_memory = max(self.progress.peak_memory, peak_memory(self.device))
+        save_state(
+            self.state_path,
+            self.module,
+            self.optimizer,
+            self.average,
+            self.progress,
+            self.identity,
+        )
 
 
 def peak_memory(device: torch.device) -> int:
@@ -317,10 +402,6 @@ def _add(sums: dict[str, list[float]], values: dict[str, float], weight: int) ->
     for key, value in values.items():
         total, so_far = sums.get(key, (0.0, 0.0))
         sums[key] = [total + value * weight, so_far + weight]
-
-
-def _stopped(folder: Path, epoch: int) -> str:
-    return f"stopped in epoch {epoch}; all is kept in {folder}, run the same command to go on"
 
 
 def _save_weights(module: nn.Module, path: Path) -> None:
