@@ -23,17 +23,6 @@ from diger.charts.theme import ADAPTIVE
 from diger.memory import Memory
 from diger.text import markdown
 
-ICONS = {
-    "verdict": "balance",
-    "leaderboard": "leaderboard",
-    "where": "target",
-    "training": "show_chart",
-    "codebook": "grid_view",
-    "drift": "alt_route",
-    "cost": "savings",
-    "compare": "compare_arrows",
-}
-
 
 def run(sources: tuple[str, ...]) -> None:
     """Draw the whole app once."""
@@ -87,7 +76,7 @@ def _pages(library: Library) -> dict[str, list[st.Page]]:  # type: ignore[valid-
 
     return {
         "Findings": [
-            entry(page(one), one.name, ICONS[one.key], one.key, one is PAGES[0]) for one in PAGES
+            entry(page(one), one.name, one.icon, one.key, one is PAGES[0]) for one in PAGES
         ],
         "Take away": [entry(lambda: show_report(lens()), "Report", "picture_as_pdf", "report")],
         "About": [

@@ -1,17 +1,19 @@
-"""All pages in the order of the navigation."""
+"""All pages in the order of the navigation; a page is one file of `dashboard/panels`."""
 
 from __future__ import annotations
 
-from dashboard.panel import Page
-from dashboard.panels import codebook, compare, cost, drift, leaderboard, slices, training, verdict
+from importlib import import_module
 
-PAGES: tuple[Page, ...] = (
-    verdict.PAGE,
-    leaderboard.PAGE,
-    slices.PAGE,
-    training.PAGE,
-    codebook.PAGE,
-    drift.PAGE,
-    cost.PAGE,
-    compare.PAGE,
+from dashboard.panel import Page
+
+_NAMES = (
+    "verdict",
+    "leaderboard",
+    "slices",
+    "training",
+    "codebook",
+    "drift",
+    "cost",
+    "compare",
 )
+PAGES: tuple[Page, ...] = tuple(import_module(f"dashboard.panels.{n}").PAGE for n in _NAMES)

@@ -176,6 +176,7 @@ class Page:
 
     Attributes:
         key: its path in the URL.
+        icon: in the navigation, by its name among the Material symbols.
         name: in the navigation.
         question: its title.
         builders: of its panels, the main finding first.
@@ -183,6 +184,7 @@ class Page:
     """
 
     key: str
+    icon: str
     name: str
     question: str
     builders: tuple[Builder, ...]

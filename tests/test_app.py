@@ -37,7 +37,6 @@ from diger_app.title_index import TitleIndex, fold  # noqa: E402
 from diger_app.view import View, from_query, to_query  # noqa: E402
 
 from diger.errors import DigerError  # noqa: E402
-from diger.explain import newcomer  # noqa: E402
 
 STATIC, OTHER = "toy-static-s0", "toy-differentiable-s0"
 HISTORY = ("i0", "i1", "i2")
@@ -450,9 +449,8 @@ def encoder(shelf, monkeypatch):
     transform = shelf.load(STATIC).model.transform
     vectors = shelf.load(STATIC).model.bundle.tensors("content.safetensors")["vectors"]
     inverse = np.linalg.pinv(transform.projection) / transform.scale
-    monkeypatch.setattr(
-        newcomer, "_encoder", lambda *_: Encoder(vectors @ inverse + transform.mean)
-    )
+    encoder = Encoder(vectors @ inverse + transform.mean)
+    monkeypatch.setattr("diger.model._encoder", lambda *_: encoder)
     original = Bundle.tensor_metadata
 
     def of_text(self, name):

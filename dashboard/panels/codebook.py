@@ -211,6 +211,7 @@ def _collapse_words(frame: pd.DataFrame) -> str:
 
 PAGE = Page(
     key="codebook",
+    icon="grid_view",
     name="Codebook health",
     question="Are the codebooks healthy?",
     builders=(effective, usage, dead, entropy, collisions),

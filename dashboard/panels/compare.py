@@ -154,6 +154,7 @@ def _shown(leaves: dict[str, Any], key: str) -> str:
 
 PAGE = Page(
     key="compare",
+    icon="compare_arrows",
     name="Compare two bundles",
     question="What differs between two bundles?",
     builders=(metrics, curves, configuration, items),

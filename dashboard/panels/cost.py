@@ -213,6 +213,7 @@ def _hardware(lens: Lens) -> tuple[str, ...]:
 
 PAGE = Page(
     key="cost",
+    icon="savings",
     name="Cost",
     question="Is it worth its cost?",
     builders=(seconds, memory, parameters, composite, serving),

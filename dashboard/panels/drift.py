@@ -196,6 +196,7 @@ def _changes(lens: Lens) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 PAGE = Page(
     key="drift",
+    icon="alt_route",
     name="SID drift",
     question="Did the SIDs change, and where to?",
     builders=(over_epochs, by_level, head_and_tail, first_code_flows, agreement),

@@ -77,6 +77,7 @@ def _decimals(columns: list[str]) -> dict[str, str]:
 
 PAGE = Page(
     key="leaderboard",
+    icon="leaderboard",
     name="Leaderboard",
     question="Who leads where, and at what price?",
     builders=(table,),

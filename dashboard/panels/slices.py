@@ -208,6 +208,7 @@ def _reach_words(lens: Lens, words: list[tuple[str, pd.Series]]) -> str:
 
 PAGE = Page(
     key="where",
+    icon="target",
     name="Where it wins",
     question="Where does it win, and who pays?",
     builders=(by_popularity, by_length, cold, by_first_code, users, overlap, reach),

@@ -156,6 +156,7 @@ def _figures(frame: pd.DataFrame, *wanted: tuple[str, str, str, str]) -> tuple[F
 
 PAGE = Page(
     key="training",
+    icon="show_chart",
     name="Training",
     question="How did training go?",
     builders=(validation, loss, noise, rates, gradients),

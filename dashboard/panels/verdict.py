@@ -255,6 +255,7 @@ def _reasons(found: list[Claim]) -> tuple[str, ...]:
 
 PAGE = Page(
     key="verdict",
+    icon="balance",
     name="Verdict",
     question="Is differentiable better than static?",
     builders=(main_metric, second_metric, details, beside, simulated),

@@ -252,7 +252,7 @@ class _Run:
             # Early on the average would mostly remember the initial weights.
             decay = min(self.training.ema, (1 + progress.update) / (10 + progress.update))
             torch._foreach_lerp_(self.average, [p.detach() for p in self.averaged], 1 - decay)
-        _add(progress.sums, {**parts, **norms}, targets)
+        _add(progress.sums, {"loss": parts.pop("loss"), **norms, **parts}, targets)
         total = len(self.order)
         self.on_event(EpochEvent(self.epoch, self.training.epochs, progress.batch, total))
 
