@@ -100,3 +100,8 @@ def test_no_module_imports_itself_by_way_of_others():
     for name in sorted(MODULES):
         if name != "diger":
             visit(name, ())
+
+
+def test_the_plan_of_the_house_names_every_room():
+    plan = (ROOT.parent / "docs" / "house.md").read_text(encoding="utf-8")
+    assert [name for floor in FLOORS[:-1] for name in floor if f"`{name}`" not in plan] == []
