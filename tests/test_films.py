@@ -155,9 +155,10 @@ def test_a_bundle_of_private_viewers_gives_nobody_back(tmp_path):
 
 def test_no_shipped_bundle_of_the_films_tells_who_watched_what():
     for path in SHIPPED.glob("films-*/*.parquet"):
+        if path.name == "examples.parquet":  # made up by us, and nothing came after them
+            table = pq.read_table(path)
+            assert table["target"].null_count == len(table), path
+            assert set(table["name"].to_pylist()) <= {title for title, _, _ in EXAMPLES}, path
+            continue
         columns = set(pq.read_schema(path).names)
         assert path.name != "topk.parquet" and not columns & {"target", "target_row"}, path
-        if path.name == "examples.parquet":
-            assert pq.read_table(path)["target"].null_count == len(pq.read_table(path)), path
-            names = set(pq.read_table(path)["name"].to_pylist())
-            assert names <= {title for title, _, _ in EXAMPLES}, path
