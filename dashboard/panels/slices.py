@@ -140,7 +140,10 @@ def _slices(lens: Lens, kind: str, key: str, by: str, words: str) -> Panel:
     )
     frame = everything[everything["slice"] == kind].reset_index(drop=True)
     if frame.empty:
-        raise DigerError("these runs have no semantic IDs" if kind == KINDS[3] else "no users")
+        untold = "target" not in paired.users
+        no_code = "their viewers are private, so these bundles tell no targets" if untold else ""
+        no_code = no_code or "these runs have no semantic IDs"
+        raise DigerError(no_code if kind == KINDS[3] else "no users")
     return Panel(
         key=key,
         finding=_slice_words(frame, str(arm["arm"]), by, words, metric),

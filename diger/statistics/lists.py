@@ -75,7 +75,10 @@ def _lists(bundles: Sequence[Bundle]) -> dict[int, pd.DataFrame]:
     found = {}
     for bundle in bundles:
         if bundle.topk is None:
-            raise DigerError(f"{bundle.name} has no topk.parquet")
+            raise DigerError(
+                f"{bundle.name} carries no lists (topk.parquet): variants go without, and so do "
+                "bundles whose viewers are private"
+            )
         found[int(bundle.config.get("seed", -1))] = bundle.topk.sort_values("user", kind="stable")
     return found
 
