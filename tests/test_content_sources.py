@@ -86,7 +86,7 @@ def test_a_newcomer_known_by_one_source_stands_where_an_item_without_the_other_d
     b[:, 0] += a[:, 0]
     fused = fuse({"a": source(a), "b": source(b, [5])}, {"a": 1.0, "b": 1.0})
     transform = ContentTransform.fit(fused.vectors, fused.missing, 5)
-    newcomer = fused.newcomer("a", transform)
+    newcomer = fused.newcomer(transform)
     assert newcomer.transform(a[5:6].astype(np.float32))[0] == pytest.approx(
         transform.transform(fused.vectors[5:6])[0], abs=1e-4
     )
@@ -138,6 +138,7 @@ def test_a_bundle_says_which_sources_its_items_had(tmp_path):
         ("text", 1.0, 26),
         ("behaviour", 0.5, 25),
     ]
+    assert "text (weight 1.0, 26 items), behaviour (weight 0.5, 25 items)" in bundle.card
     assert bundle.tensors("content.safetensors")["known"].sum(axis=0).tolist() == [26, 25]
     assert len(np.unique(bundle.items[["code_1", "code_2"]].to_numpy(), axis=0)) == 26
     alone = replace_sources(recipe, {"behaviour": 1.0})
@@ -156,6 +157,10 @@ def test_text_alone_equals_recipes_from_before_there_were_sources():
     old = {"content": {"encoder": "e", "max_tokens": 64}}
     new = recipe_from({"content": {"encoder": "e"}}, "r", "r").model_dump(mode="json")["content"]
     assert settings({"content": new}, "static") == settings(old, "static")
+    pictures = [{**new, "sources": {f"{place}pictures.npy": 1.0}} for place in ("", "/my/")]
+    assert settings({"content": pictures[0]}, "static") == settings(
+        {"content": pictures[1]}, "static"
+    )
     both = {**new, "sources": {"text": 1.0, "behaviour": 1.0}}
     assert settings({"content": both}, "static") != settings(old, "static")
 

@@ -153,6 +153,15 @@ def test_a_bundle_of_private_viewers_gives_nobody_back(tmp_path):
     assert not np.array_equal(ranks.loc[ranks["split"] == "test", "user"], in_order)
 
 
+def test_the_figures_in_the_docs_are_those_of_the_bundles():
+    text = (SHIPPED.parent / "docs" / "films.md").read_text(encoding="utf-8")
+    for arm in ("static", "differentiable", "popularity"):
+        results = Bundle.open(SHIPPED / f"films-{arm}-s0").metrics["results"]
+        found = next(r for r in results if r["split"] == "test")["metrics"]
+        pair_of = [f"{found[name]:.4f}".lstrip("0") for name in ("recall@10", "ndcg@10")]
+        assert re.search(rf"{arm}\s+{' / '.join(map(re.escape, pair_of))}", text), (arm, pair_of)
+
+
 def test_no_shipped_bundle_of_the_films_tells_who_watched_what():
     for path in SHIPPED.glob("films-*/*.parquet"):
         if path.name == "examples.parquet":  # made up by us, and nothing came after them

@@ -171,6 +171,7 @@ def _training(config: Mapping[str, Any]) -> str:
         ["recipe", entry(config, "recipe", "name")],
         ["method / decay / noise", " / ".join(map(str, arm)) if all(arm) else None],
         ["backbone", config.get("backbone")],
+        ["content", _sources(config)],
         ["item text encoder", _encoder(config)],
         ["parameters", count(config.get("parameters"))],
         ["seed", config.get("seed")],
@@ -252,6 +253,16 @@ def _data(config: Mapping[str, Any], items: pd.DataFrame | None) -> str:
         ["fingerprint", of("fingerprint")],
     ]
     return "## Data and licence\n\n" + facts(rows)
+
+
+def _sources(config: Mapping[str, Any]) -> str:
+    """What the content vectors were made from: sources and how many items had each."""
+    listed = entry(config, "content", "sources")
+    rows = [
+        [entry(source, key) for key in ("name", "weight", "items")]
+        for source in (listed if isinstance(listed, list) else ())
+    ]
+    return ", ".join(f"{name} (weight {weight}, {items} items)" for name, weight, items in rows)
 
 
 def _encoder(config: Mapping[str, Any]) -> str:

@@ -51,4 +51,7 @@ def _as_of_old(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     idle = {"behaviour"} if "behaviour" not in sources else set()
     idle |= {"sources"} if sources == {"text"} else set()
     idle |= {"encoder", "max_tokens"} if sources and "text" not in sources else set()
-    return {**recipe, "content": {k: v for k, v in content.items() if k not in idle}}
+    kept = {k: v for k, v in content.items() if k not in idle}
+    if "sources" in kept:  # where a file of vectors lies decides nothing
+        kept["sources"] = {Path(name).name: w for name, w in kept["sources"].items()}
+    return {**recipe, "content": kept}

@@ -5,7 +5,7 @@ multiplied by the root of its weight, so that weights are shares of the whole's 
 item lacks is estimated from what it has: a ridge regression from the other sources, fitted on items
 that have both, with the penalty that predicts every tenth of them best. It shrinks by itself: where
 text says little of behaviour, the estimate stays near the mean. An item without any source stands
-at the mean. A new item known by one source alone goes the same way (`Fused.newcomer`).
+at the mean. A new item known by the first source alone goes the same way (`Fused.newcomer`).
 """
 
 from __future__ import annotations
@@ -31,19 +31,18 @@ class Fused:
         vectors: float32 (items, sum of the sources' widths).
         missing: bool (items,), items that no source knows.
         known: bool (items, sources), which sources each item had.
-        names: of the sources, in order.
-        parts: for each source, its map (mean, matrix) from raw vectors (n, dim) to fused ones.
+        alone: (mean, matrix) from raw vectors (n, dim) of the first source to fused ones, for items
+            of which it is all that is known.
     """
 
     vectors: np.ndarray
     missing: np.ndarray
     known: np.ndarray
-    names: tuple[str, ...]
-    parts: tuple[tuple[np.ndarray, np.ndarray], ...]
+    alone: tuple[np.ndarray, np.ndarray]
 
-    def newcomer(self, source: str, transform: ContentTransform) -> ContentTransform:
-        """What `transform` is to fused vectors, for an item of which only `source` is known."""
-        mean, matrix = self.parts[self.names.index(source)]
+    def newcomer(self, transform: ContentTransform) -> ContentTransform:
+        """What `transform` is to fused vectors, for an item known by the first source alone."""
+        mean, matrix = self.alone
         at_mean = np.zeros((1, matrix.shape[1]), np.float32)
         offset = transform.transform(at_mean, np.zeros(1, bool))[0]
         unit = np.eye(matrix.shape[1], dtype=np.float32)
@@ -60,7 +59,8 @@ def fuse(sources: Mapping[str, ContentVectors], weights: Mapping[str, float]) ->
     """See the module's text.
 
     Args:
-        sources: raw vectors (items, dim) by name, all of one catalogue.
+        sources: raw vectors (items, dim) by name, all of one catalogue; the first is the one that
+            new items have.
         weights: by the same names, above 0.
 
     Raises:
@@ -83,13 +83,8 @@ def fuse(sources: Mapping[str, ContentVectors], weights: Mapping[str, float]) ->
         means.append(mean)
         scales.append(scale)
         blocks.append(block)
-    parts = []
-    for i, (mean, scale, block) in enumerate(zip(means, scales, blocks, strict=True)):
-        maps = [
-            np.eye(block.shape[1]) if j == i else _ridge(blocks, known, [i], j, names)
-            for j in range(len(names))
-        ]
-        parts.append((mean.astype(np.float32), scale * np.concatenate(maps, axis=1)))
+    others = [_ridge(blocks, known, [0], other, names) for other in range(1, len(names))]
+    alone = scales[0] * np.concatenate([np.eye(blocks[0].shape[1]), *others], axis=1)
     filled = [block.copy() for block in blocks]
     for pattern in np.unique(known, axis=0):
         has, lacks = np.flatnonzero(pattern).tolist(), np.flatnonzero(~pattern).tolist()
@@ -98,7 +93,7 @@ def fuse(sources: Mapping[str, ContentVectors], weights: Mapping[str, float]) ->
             given = np.concatenate([blocks[s][rows] for s in has], axis=1)
             filled[target][rows] = given @ _ridge(blocks, known, has, target, names)
     vectors = np.concatenate(filled, axis=1).astype(np.float32)
-    return Fused(vectors, np.logical_not(known.any(axis=1)), known, names, tuple(parts))
+    return Fused(vectors, np.logical_not(known.any(axis=1)), known, (means[0], alone))
 
 
 def _ridge(

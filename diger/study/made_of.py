@@ -64,9 +64,10 @@ def made_of_there(config: Mapping[str, Any]) -> dict[str, str]:
         TEXT: entry(config, "dataset", "text_fingerprint"),
         VECTORS: entry(config, "content", "revision"),
     }
-    for source in entry(config, "content", "sources") or ():
-        if source["name"].endswith(".npy"):
-            found[f"{VECTORS} {source['name']}"] = source["revision"]
+    sources = entry(config, "content", "sources")
+    for source in sources if isinstance(sources, list) else ():
+        if str(entry(source, "name")).endswith(".npy"):
+            found[f"{VECTORS} {entry(source, 'name')}"] = entry(source, "revision")
     found |= {what: entry(config, "tokenizer", f"{key}_sha256") for key, what in FILES.items()}
     return {what: value for what, value in found.items() if isinstance(value, str)}
 

@@ -95,8 +95,10 @@ def load_content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content:
             `tokenizer.width`.
     """
     weights = recipe.content.weights
+    # Text first: it is what new items have.
+    weights = dict(sorted(weights.items(), key=lambda source: source[0] != "text"))
     sources = {name: _source(name, recipe, dataset, folder) for name in weights}
-    first = sources.get("text") or next(iter(sources.values()))
+    first = next(iter(sources.values()))
     revisions = [source.revision for source in sources.values()]
     wanted, dim = recipe.tokenizer.content_width, sum(c.dim for c in sources.values())
     if wanted is not None and wanted > dim:
@@ -112,10 +114,9 @@ def load_content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content:
         return Content(first, transform, transform, vectors, known, weights, revisions)
     fused = fuse(sources, weights)
     transform = ContentTransform.fit(fused.vectors, fused.missing, wanted)
-    name = next(n for n, source in sources.items() if source is first)
     raw = replace(first, vectors=fused.vectors, missing=fused.missing)
     vectors = transform.transform(fused.vectors, fused.missing)
-    newcomer = fused.newcomer(name, transform)
+    newcomer = fused.newcomer(transform)
     return Content(raw, transform, newcomer, vectors, fused.known, weights, revisions)
 
 
