@@ -178,6 +178,8 @@ class TrainingConfig(Config):
         epochs: passes over the training histories; the schedule ends there.
         batch_size: histories a batch; with the T5 backbone, examples of one target each.
         max_history: events of a history that the model sees (the latest ones).
+        shuffle: share of the training histories that are read in random order, drawn anew for every
+            epoch: for data whose order tells of the shop's shelves rather than of its visitors.
         learning_rate: its peak; linear warm-up, then cosine decay to a fiftieth.
         warmup: share of all updates spent warming up.
         weight_decay: AdamW's, on matrices only.
@@ -196,6 +198,7 @@ class TrainingConfig(Config):
     epochs: Positive = 30
     batch_size: Positive = 64
     max_history: Annotated[int, Field(ge=2)] = 50
+    shuffle: Annotated[float, Field(ge=0, le=1)] = 0.0
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     warmup: Rate = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.2

@@ -157,6 +157,17 @@ def training_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) 
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def shuffled(batch: Batch, share: float, seed: tuple[int, ...]) -> Batch:
+    """`batch` with the events of a `share` of its histories in random order, by `seed` alone."""
+    rng = np.random.default_rng(seed)
+    rows, steps = batch.items.shape
+    keys = rng.random((rows, steps))
+    keys[rng.random(rows) >= share] = np.arange(steps) / steps
+    keys = np.where(np.arange(steps) < batch.lengths.cpu().numpy()[:, None], keys, 1 + keys)
+    order = torch.as_tensor(np.argsort(keys, axis=1), device=batch.items.device)
+    return Batch(batch.items.gather(1, order), batch.lengths)
+
+
 def evaluation_order(lengths: Tensor, batch_size: int) -> Iterator[Tensor]:
     """Rows of each batch, shortest histories first, so that padding is small."""
     yield from torch.argsort(lengths, stable=True).split(batch_size)

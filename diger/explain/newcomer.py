@@ -19,6 +19,7 @@ from diger.decoding.beam import constrained_beam_search
 from diger.decoding.exact import item_log_probabilities
 from diger.errors import DigerError
 from diger.recommender.base import Recommender, encode_items
+from diger.tokenizer.distinct import last_level_logits
 from diger.tokenizer.trie import Trie
 
 if TYPE_CHECKING:
@@ -57,23 +58,29 @@ def content_vector(model: Model, text: str) -> np.ndarray:
 
 
 def place(model: Model, vector: np.ndarray) -> tuple[int, ...]:
-    """The SID of a new item with content vector (width,), its suffix the first that is free.
+    """The SID of a new item with content vector (width,).
+
+    Its suffix is the first that is free; where the codes have none left, the next nearest last code
+    that has one is taken.
 
     Raises:
-        DigerError: a model without SIDs, or no suffix left beside items with the same codes.
+        DigerError: a model without SIDs, or no SID left below the first codes.
     """
-    codes = model.tokenizer.assign(torch.from_numpy(vector[None]))[0].tolist()
-    sids = _sids(model)
-    same = (sids[:, :-1] == torch.tensor(codes, device=sids.device)).all(dim=1)
-    taken = set(sids[same, -1].tolist())
-    suffix = next(number for number in range(len(taken) + 1) if number not in taken)
-    room = _network(model).sizes[-1]
-    if suffix >= room:
-        raise DigerError(
-            f"{len(taken)} items already have the codes {'-'.join(map(str, codes))} and the suffix "
-            f"has room for {room}; change the text"
-        )
-    return (*codes, suffix)
+    sids, room = _sids(model), _network(model).sizes[-1]
+    x = torch.from_numpy(vector[None])
+    codes = model.tokenizer.assign(x)
+    *first, nearest = codes[0].tolist()
+    beside = sids[(sids[:, :-2] == torch.tensor(first, device=sids.device)).all(dim=1)]
+    taken = set(map(tuple, beside[:, -2:].tolist()))
+    others = last_level_logits(model.tokenizer, x, codes)[0].argsort(descending=True).tolist()
+    for code in (nearest, *others):
+        for suffix in range(room):
+            if (code, suffix) not in taken:
+                return (*first, code, suffix)
+    raise DigerError(
+        f"all {len(taken)} SIDs that begin with {'-'.join(map(str, first))} are taken by other "
+        "items; change the text"
+    )
 
 
 @torch.inference_mode()

@@ -132,23 +132,26 @@ class CausalRecommender(Recommender):
         self.query = nn.Linear(d, d)
         # Prefixes without the suffix: that number means nothing from one prefix to the next.
         lengths = max(0, len(sizes) - 2) if config.prefix_rows else 0
+        # A last position with one code, as of SIDs that need no suffix, says nothing to predict.
+        self.spelled = len(sizes) - (sizes[-1] == 1)
         self.item_prefixes = PrefixTables(lengths=lengths, rows=config.prefix_rows, d_model=d)
         self.query_prefixes = PrefixTables(lengths=lengths, rows=config.prefix_rows, d_model=d)
-        self.position = nn.Parameter(torch.randn(len(sizes), d) * 0.02)
+        self.position = nn.Parameter(torch.randn(self.spelled, d) * 0.02)
         self.prefix = nn.ModuleList(
-            nn.Linear(position * d, d, bias=False) for position in range(1, len(sizes))
+            nn.Linear(position * d, d, bias=False) for position in range(1, self.spelled)
         )
         self.decoder = nn.ModuleList(
             Block(d_model=d, heads=config.heads, hidden=config.feed_forward, dropout=config.dropout)
             for _ in range(config.decoder_layers)
         )
         self.norm = nn.RMSNorm(d)
-        self.head = nn.ModuleList(nn.Linear(d, d) for _ in sizes)
-        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in sizes)
+        spelled = sizes[: self.spelled]
+        self.head = nn.ModuleList(nn.Linear(d, d) for _ in spelled)
+        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in spelled)
         self.align_hidden = nn.Linear(d, d)
         self.align_item = nn.LayerNorm(d)
         self.align_scale = nn.Parameter(torch.tensor(-0.5 * math.log(d)))
-        self.prior_weight = nn.Parameter(torch.ones(len(sizes)))
+        self.prior_weight = nn.Parameter(torch.ones(self.spelled))
         self.prior: CataloguePrior | None = None
 
     def know_catalogue(self, trie: Trie) -> None:
@@ -200,6 +203,8 @@ class CausalRecommender(Recommender):
     def next_code_logits(self, memory: Memory, prefix: Tensor) -> Tensor:
         """Logits (B, W, sizes[l]) of the code after each prefix (B, W, l)."""
         position = check_prefix(prefix, self.sizes)
+        if position == self.spelled:
+            return memory.last.new_zeros((*prefix.shape[:2], 1))
         state = self.query(memory.last)[:, None].expand(-1, prefix.shape[1], -1)
         embedded = self.codes.prefix(prefix) if position else state
         query = self._query(state, embedded, prefix)
@@ -220,7 +225,7 @@ class CausalRecommender(Recommender):
         hidden = self.encoder(vectors[view.soft("history")][index[:, :-1]])  # (B, T, d)
         target = index[:, 1:]
         batch, steps, d = hidden.shape
-        length = len(self.sizes)
+        length = self.spelled
         state = self.query(hidden)
         known = embedded[view.soft("decoder")][target]  # (B, T, length, d)
         targets = view.codes[target]  # (B, T, length)
@@ -254,6 +259,7 @@ class CausalRecommender(Recommender):
         alignment = self._alignment(
             hidden[real], vectors[view.soft("alignment")], target[real], frequency
         )
+        losses += [losses[0].new_zeros(())] * (len(self.sizes) - length)
         return Losses(torch.stack(losses), alignment)
 
     def _alignment(

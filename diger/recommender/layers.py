@@ -11,6 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+    """`torch.nn.functional.dropout`, three times as fast on a CPU.
+
+    There a random byte decides on each number, eight of them from one draw, so that the rate is
+    rounded to 1/256.
+    """
+    if not training or rate == 0.0 or x.device.type != "cpu":
+        return F.dropout(x, rate, training)
+    kept = round(256 * (1 - rate))
+    draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+    mask = (draws.view(torch.uint8)[: x.numel()].view(x.shape) < kept).to(x.dtype)
+    return x * mask.mul_(256 / kept)
+
+
 class Attention(nn.Module):
     """Multi-head attention of queries (B, Q, d) over a memory (B, S, d)."""
 
@@ -27,7 +41,11 @@ class Attention(nn.Module):
         q = self.query(x).view(batch, queries, self.heads, -1).transpose(1, 2)
         kv = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, -1)
         k, v = kv.permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        slow_in_half = q.device.type == "cpu"  # its backward pass, by a factor of four
+        if slow_in_half:
+            q, k, v = q.float(), k.float(), v.float()
+        with torch.autocast(q.device.type, enabled=not slow_in_half and q.dtype != torch.float32):
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.output(y.transpose(1, 2).reshape(batch, queries, d))
 
 
@@ -42,7 +60,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) to (..., d)."""
-        return self.fall(F.dropout(F.gelu(self.rise(x)), self.dropout, self.training))
+        return self.fall(dropout(F.gelu(self.rise(x)), self.dropout, self.training))
 
 
 class Block(nn.Module):
@@ -62,9 +80,9 @@ class Block(nn.Module):
         """Causal self-attention over `x` (B, Q, d), or attention over `memory` (B, S, d)."""
         y = self.norm_attention(x)
         y = self.attention(y, y if memory is None else memory, mask)
-        x = x + F.dropout(y, self.dropout, self.training)
+        x = x + dropout(y, self.dropout, self.training)
         y = self.feed_forward(self.norm_feed_forward(x))
-        return x + F.dropout(y, self.dropout, self.training)
+        return x + dropout(y, self.dropout, self.training)
 
 
 class CausalEncoder(nn.Module):
@@ -91,7 +109,7 @@ class CausalEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d) to (B, T, d), T at most `max_history`."""
-        x = F.dropout(x + self.positions[: x.shape[1]], self.dropout, self.training)
+        x = dropout(x + self.positions[: x.shape[1]], self.dropout, self.training)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)

@@ -34,14 +34,23 @@ def distinct_codes(tokenizer: Tokenizer, x: Tensor, codes: Tensor) -> Tensor:
     )
     crowded = np.unique(prefix[order][1:][same])
     members = np.split(order, np.flatnonzero(np.diff(prefix[order])) + 1)
-    last = tokenizer.levels - 1
     for group in crowded:
         rows = members[group]
         at = torch.from_numpy(rows).to(codes.device)
-        residual = tokenizer.latent(x[at])
-        for level in range(last):
-            residual = residual - tokenizer.codebooks[level, codes[at, level]]
-        cost = -tokenizer.level_logits(residual, last).cpu().numpy()
+        cost = -last_level_logits(tokenizer, x[at], codes[at]).cpu().numpy()
         chosen, code = linear_sum_assignment(cost)  # with more items than codes, some are left out
         table[rows[chosen], -1] = code
     return torch.from_numpy(table).to(codes.device)
+
+
+@torch.no_grad()
+def last_level_logits(tokenizer: Tokenizer, x: Tensor, codes: Tensor) -> Tensor:
+    """Logits (n, codebook_size) of the last code for content x (n, dim), given the codes before it.
+
+    `codes` is long (n, levels); its last column is not read.
+    """
+    last = tokenizer.levels - 1
+    residual = tokenizer.latent(x)
+    for level in range(last):
+        residual = residual - tokenizer.codebooks[level, codes[:, level]]
+    return tokenizer.level_logits(residual, last)

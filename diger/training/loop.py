@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diger.config import EvaluationConfig, TrainingConfig
-from diger.data.batches import training_order
+from diger.data.batches import shuffled, training_order
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
 from diger.evaluation.metrics import summary
@@ -226,6 +226,9 @@ class _Run:
             group["lr"] = peak * scale
         task.begin_update(progress.update, self.updates)
         whole = self.histories.batch(torch.as_tensor(rows, device=self.device))
+        if self.training.shuffle:
+            draw = (self.seed, self.epoch, progress.batch)
+            whole = shuffled(whole, self.training.shuffle, draw)
         batch, present = distributed.share(whole)
         targets = count_targets(task, whole.lengths)
         mine = targets if batch is whole else count_targets(task, batch.lengths)
