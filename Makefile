@@ -1,5 +1,5 @@
 # Everything a checkout needs, in a virtual environment of its own (.venv).
-#   make demo    set up, and recommend from the demo bundle
+#   make demo    set up, and recommend films after an example
 #   make app     set up, and open the web app on the bundles in checkpoints/
 #   make dashboard   set up, and open the dashboard on the same bundles
 #   make test    set up, and run the checks and the tests
@@ -13,7 +13,7 @@ BIN := .venv/bin
 .PHONY: demo app dashboard test lint
 
 demo: .venv/ready
-	$(BIN)/python -m diger recommend checkpoints/demo-static-s0 --example 1
+	$(BIN)/python -m diger recommend checkpoints/films-static-s0 --example 1
 
 app: .venv/ready
 	$(BIN)/python app/app.py --open

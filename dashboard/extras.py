@@ -51,7 +51,7 @@ def show_empty(library: Library) -> None:
     st.title("No runs yet")
     st.markdown("The dashboard reads checkpoint bundles. Make one, or point it at some:")
     st.code(
-        "python -m diger train demo --data data/demo --out checkpoints/demo-static-s0\n"
+        "python -m diger train small --data data/made-up --out checkpoints/made-up-static-s0\n"
         "streamlit run dashboard/app.py -- checkpoints another/folder hub://owner/name",
         language="bash",
     )

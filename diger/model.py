@@ -1,7 +1,7 @@
 """`diger.load(path)`: a bundle as a thing that recommends.
 
     import diger
-    model = diger.load("checkpoints/demo-static-s0")
+    model = diger.load("checkpoints/films-static-s0")
     model.recommend(["alien-1979", "blade-runner-1982"], k=10)
 
 Everything comes from the bundle: no dataset, no network, no text encoder.

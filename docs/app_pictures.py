@@ -2,7 +2,7 @@
 
     python docs/app_pictures.py
 
-Needs what the app needs, playwright, and a Chromium on the path. Only the demo's bundles are shown:
+Needs what the app needs, playwright, and a Chromium on the path. Only the films' bundles are shown:
 their text may be published.
 """
 
@@ -29,7 +29,7 @@ PICTURES = (
 
 
 def main() -> None:
-    """Serve the demo's bundles, visit each view, and keep a picture of it."""
+    """Serve the films' bundles, visit each view, and keep a picture of it."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     sys.path[:0] = [str(ROOT / "app"), str(ROOT)]
     from diger_app.library import Library
@@ -37,8 +37,8 @@ def main() -> None:
     from diger_app.settings import Settings
     from playwright.sync_api import sync_playwright
 
-    demo = sorted(str(path) for path in (ROOT / "checkpoints").glob("demo-*"))
-    library = Library.open(demo)
+    films = sorted(str(path) for path in (ROOT / "checkpoints").glob("films-*"))
+    library = Library.open(films)
     warm(library)
     blocks = serve(library, Settings(sources=()), block=False)
     OUT.mkdir(exist_ok=True)

@@ -2,7 +2,7 @@
 
     python docs/app_speed.py [BUNDLES ...] [--catalogue FILE]
 
-Starts the app with these arguments (none: the demo's bundles) as a process of its own, and times,
+Starts the app with these arguments (none: the films' bundles) as a process of its own, and times,
 in a headless Chromium and through the API: the first screen with recommendations, a click on
 Recommend until both lists are there, and sixteen people asking at once. On an otherwise idle
 machine, or the figures mean nothing.
@@ -33,7 +33,7 @@ CLICK = """async () => {
 
 def main() -> None:
     """Start the app, measure, stop it."""
-    given = sys.argv[1:] or sorted(map(str, (ROOT / "checkpoints").glob("demo-*")))
+    given = sys.argv[1:] or sorted(map(str, (ROOT / "checkpoints").glob("films-*")))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

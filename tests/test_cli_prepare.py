@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -100,7 +98,6 @@ def test_an_existing_folder_is_looked_at_before_the_work(run, source, tmp_path):
         (["--split", "loo"], "unknown split 'loo'"),
         (["--format", "csv"], "unknown format 'csv'"),
         (["--name", "a/b"], "dataset name 'a/b'"),
-        (["--format", "demo"], "--format demo reads no files"),
     ],
 )
 def test_options_that_do_not_fit(run, source, tmp_path, options, message):
@@ -114,23 +111,12 @@ def test_dates_are_utc():
     assert parse_cuts("0.8,0.95") == (0.8, 0.95)
 
 
-@pytest.fixture
-def demo(monkeypatch, run, source, tmp_path):
-    """A stand-in for the demo catalogue, which has its own tests."""
-    run(source, "--out", tmp_path / "made", "--licence", "MIT")
-    module = types.ModuleType("diger.data.demo")
-    module.build = lambda seed=2026: Dataset.load(tmp_path / "made")
-    monkeypatch.setitem(sys.modules, "diger.data.demo", module)
-
-
-def test_demo(run, demo, tmp_path, monkeypatch):
+def test_the_made_up_dataset_comes_along(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run("demo", "--format", "demo", "--out", "a").exit_code == 0
-    assert Dataset.load("a").info.licence == "MIT"
-    assert run("demo", "--out", "b", "--name", "mine").exit_code == 0
-    assert Dataset.load("b").name == "mine"
-    with pytest.raises(DigerError, match="--k-core does not apply to the demo"):
-        run("demo", "--format", "demo", "--out", "c", "--k-core", 2)
-    Path("demo").mkdir()
-    with pytest.raises(DigerError, match="no known data files in demo"):
-        run("demo", "--out", "d")
+    assert run("made-up", "--out", "a").exit_code == 0
+    dataset = Dataset.load("a")
+    assert dataset.info.simulated and dataset.info.text_may_be_published
+    assert (dataset.info.licence, dataset.name, dataset.n_items) == ("CC0-1.0", "a", 160)
+    Path("made-up").mkdir()
+    with pytest.raises(DigerError, match="no known data files in made-up"):
+        run("made-up", "--out", "b")

@@ -22,7 +22,7 @@ ROWS = {
     "detached SIDs": "detached",
     "differentiable SIDs": "differentiable",
 }
-COLUMNS = {"Beauty": "beauty", "Scientific": "scientific", "Yelp": "yelp", "Films": "demo"}
+COLUMNS = {"Beauty": "beauty", "Scientific": "scientific", "Yelp": "yelp", "Films": "films"}
 
 
 def numbers(text: str) -> list[float]:
@@ -118,7 +118,7 @@ def claims() -> dict[str, Claim]:
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
         patch.chdir(ROOT)  # studies name their folders from here
-        studies = [load_study(Path("studies") / name) for name in ("main.toml", "demo.toml")]
+        studies = [load_study(Path("studies") / name) for name in ("main.toml", "films.toml")]
         return {one.dataset: one for study in studies for one in collect(study).claims}
 
 
@@ -131,18 +131,14 @@ def comparisons() -> list[list[str]]:
 
 def test_every_claim_with_a_difference_is_in_the_table(claims):
     shown = {row[0].partition(",")[0].split()[0].lower() for row in comparisons()}
-    assert shown == {
-        "films" if name == "demo" else name
-        for name, one in claims.items()
-        if one.difference is not None
-    }
+    assert shown == {name for name, one in claims.items() if one.difference is not None}
 
 
 @pytest.mark.parametrize("row", comparisons(), ids=lambda row: row[0])
 def test_a_row_of_differences_is_what_the_study_finds(claims, row):
     where, baseline, arm, change, seeds, p = row
     name = where.partition(",")[0].split()[0].lower()
-    one = claims["demo" if name == "films" else name]
+    one = claims[name]
     found = one.difference
     assert found is not None and found.lift is not None
     assert where.endswith(f", {found.seeds} seed{'s' if found.seeds > 1 else ''}")

@@ -83,12 +83,13 @@ class Library:
             return (
                 "no bundle here writes SIDs (found: "
                 + ", ".join(others)
-                + "); train one: python -m diger train demo --data data/demo --out "
-                "checkpoints/demo-static-s0"
+                + "); train one: python -m diger train small --data data/made-up --out "
+                "checkpoints/made-up-static-s0"
             )
         return (
-            "there are no bundles here yet; train one (python -m diger train demo --data data/demo "
-            "--out checkpoints/demo-static-s0) or start the app with a folder of bundles"
+            "there are no bundles here yet; train one (python -m diger train small --data "
+            "data/made-up --out checkpoints/made-up-static-s0) or start the app with a folder of "
+            "bundles"
         )
 
     def _add(self, source: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,8 @@ from rich.console import Console
 
 from diger.cli.bars import file_bars
 from diger.errors import DigerError
+
+MADE_UP = "made-up"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,8 +24,8 @@ def prepare(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder with the data files; demo, for the simulated catalogue; or films and the "
-            "folder of a MovieLens 1M download."
+            help="Folder with the data files; films and the folder of a MovieLens 1M download; or "
+            "made-up, the small dataset that comes along."
         ),
     ],
     folder: Annotated[str | None, typer.Argument(help="With films: the download.")] = None,
@@ -35,7 +36,7 @@ def prepare(
         typer.Option(
             "--format",
             help="simple (interactions.tsv + items.jsonl), amazon (2014 and 2018 reviews + "
-            "metadata), recbole (NAME.inter + NAME.item), films, demo, or auto: recognise it.",
+            "metadata), recbole (NAME.inter + NAME.item), films, or auto: recognise it.",
         ),
     ] = "auto",
     name: Annotated[
@@ -85,11 +86,11 @@ def prepare(
 ) -> None:
     """Prepare a dataset: read, filter, order, split, check, and report."""
     # Imported here: reading parquet is of no use to the other commands' start.
-    from diger.data.dataset import Dataset
     from diger.data.info import check_name
-    from diger.data.prepare import DEFAULT_CUTS, ReadingCounts
+    from diger.data.prepare import DEFAULT_CUTS
     from diger.data.prepare import prepare as prepare_source
     from diger.data.readers import open_reader
+    from diger.data.readers.made_up import FOLDER
     from diger.data.report import data_report, report_table
     from diger.data.store import check_dataset_target
 
@@ -97,53 +98,31 @@ def prepare(
         if source != "films":
             raise DigerError(f"one source at a time: {source!r} and {folder!r} were given")
         source, file_format = folder, "films"
+    if source == MADE_UP and not Path(source).exists():
+        source, file_format = str(FOLDER), MADE_UP
     out = out.resolve()
     check_dataset_target(out, force=force)
-    dataset: Dataset
-    counts: ReadingCounts | None = None
-    if _is_demo(source, file_format):
-        unfit = {
-            "--k-core": k_core is not None,
-            "--split": split is not None,
-            "--cuts": cuts is not None,
-            "--drop-repeats": drop_repeats,
-            "--publish-text": publish_text is not None,
-            "--licence": licence is not None,
-        }
-        given = [option for option, is_given in unfit.items() if is_given]
-        if given:
-            raise DigerError(
-                f"{given[0]} does not apply to the demo, which is made to a fixed plan"
-            )
-        from diger.data.demo import build
-
-        dataset = build()
-        if name is not None:
-            info = dataset.info.model_copy(update={"name": check_name(name)})
-            dataset = replace(dataset, info=info)
-    else:
-        if publish_text and licence is None:
-            raise DigerError("--publish-text needs --licence: say which terms allow publishing")
-        if cuts is not None and split != "temporal":
-            raise DigerError("--cuts belongs to a temporal split; add --split temporal")
-        short_name = check_name(out.name if name is None else name)
-        with file_bars() as progress:
-            prepared = prepare_source(
-                open_reader(source, file_format, progress),
-                name=short_name,
-                core=k_core,
-                split=split or "leave-one-out",
-                cuts=DEFAULT_CUTS if cuts is None else parse_cuts(cuts),
-                drop_repeats=drop_repeats,
-                publish_text=bool(publish_text),
-                licence=licence or "unknown",
-            )
-        dataset, counts = prepared.dataset, prepared.counts
-    dataset.save(out, force=force)
+    if publish_text and licence is None:
+        raise DigerError("--publish-text needs --licence: say which terms allow publishing")
+    if cuts is not None and split != "temporal":
+        raise DigerError("--cuts belongs to a temporal split; add --split temporal")
+    short_name = check_name(out.name if name is None else name)
+    with file_bars() as progress:
+        prepared = prepare_source(
+            open_reader(source, file_format, progress),
+            name=short_name,
+            core=k_core,
+            split=split or "leave-one-out",
+            cuts=DEFAULT_CUTS if cuts is None else parse_cuts(cuts),
+            drop_repeats=drop_repeats,
+            publish_text=bool(publish_text),
+            licence=licence or "unknown",
+        )
+    prepared.dataset.save(out, force=force)
     console = Console()
-    console.print(report_table(data_report(dataset), counts))
+    console.print(report_table(data_report(prepared.dataset), prepared.counts))
     console.print(
-        f"wrote {out} (fingerprint {dataset.info.fingerprint[:12]})",
+        f"wrote {out} (fingerprint {prepared.dataset.info.fingerprint[:12]})",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -175,12 +154,3 @@ def _point(text: str) -> float:
             f"--cuts: {text!r} is neither a number nor a date such as 2014-01-31"
         ) from None
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-
-
-def _is_demo(source: str, file_format: str) -> bool:
-    """Whether the demo is asked for; a folder that happens to be called demo is not."""
-    if file_format == "demo" and source != "demo":
-        raise DigerError(f"--format demo reads no files: the source is the word demo, not {source}")
-    return file_format == "demo" or (
-        file_format == "auto" and source == "demo" and not Path(source).exists()
-    )

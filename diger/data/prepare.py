@@ -127,6 +127,7 @@ def prepare(
         time_unit=reader.time_unit,
         text_may_be_published=publish_text,
         viewers_are_private=reader.viewers_are_private,
+        simulated=reader.simulated,
         licence=reader.licence or licence,
         # The folder's name only: a whole path says more about a machine than about the data.
         source=reader.source or f"{reader.folder.resolve().name} ({reader.format} files)",

@@ -66,8 +66,8 @@ def is_address(text: str | os.PathLike[str]) -> bool:
 def parse(text: str | os.PathLike[str]) -> Address:
     """Read `hub://owner/name@revision`, or the same without `hub://`, or a page's web address.
 
-    >>> parse("hub://ann/demo-static@v1")
-    Address(repo_id='ann/demo-static', revision='v1')
+    >>> parse("hub://ann/films-static@v1")
+    Address(repo_id='ann/films-static', revision='v1')
 
     Raises:
         DigerError: it is none of these.

@@ -48,6 +48,7 @@ class Reader(ABC):
         title, source, licence: of the dataset, for a source that has its own; else None.
         text_is_ours: the item text was written for this project, and may be published.
         viewers_are_private: the source's terms forbid passing on who used what.
+        simulated: nobody did any of it.
     """
 
     format: ClassVar[str]
@@ -58,6 +59,7 @@ class Reader(ABC):
     licence: ClassVar[str | None] = None
     text_is_ours: ClassVar[bool] = False
     viewers_are_private: ClassVar[bool] = False
+    simulated: ClassVar[bool] = False
     time_unit: TimeUnit = "seconds"
     unwanted: int = 0
 
