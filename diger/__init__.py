@@ -24,9 +24,6 @@ def load(path: str | Path, device: str = "cpu", *, catalogue: str | Path | None 
         path: a folder, or an address on the Hugging Face Hub: `hub://owner/name@revision`.
         device: cpu, cuda, ...
         catalogue: a file with titles for a bundle that carries none; see `diger.bundle.catalogue`.
-
-    Raises:
-        DigerError: no bundle there, a broken or results-only one, or one of another version.
     """
     from diger.model import load_model
 

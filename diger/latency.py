@@ -52,9 +52,6 @@ def measure(
     """Time `requests` recommendations, one after another.
 
     `watch` passes the histories on, and may show how far it is.
-
-    Raises:
-        DigerError: less than one request.
     """
     if requests < 1:
         raise DigerError(f"a latency needs at least 1 request, got {requests}")
@@ -73,11 +70,7 @@ def measure(
 
 
 def merge(path: Path, measured: Iterable[Latency]) -> None:
-    """Write what was measured into the list at `path`, in place of older times of those bundles.
-
-    Raises:
-        DigerError: the file there is no such list, or cannot be written.
-    """
+    """Write what was measured into the list at `path`, in place of older times of those bundles."""
     new = [asdict(one) for one in measured]
     kept: Any = []
     if path.exists():

@@ -12,11 +12,7 @@ from diger.text import printable
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a TOML file; `what` it is, for messages.
-
-    Raises:
-        DigerError: it cannot be read, or is not TOML.
-    """
+    """The tables of a TOML file; `what` it is, for messages."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

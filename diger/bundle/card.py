@@ -78,9 +78,6 @@ def model_card(
             "other" for real data, whose terms the card then repeats.
         repository: where on the Hub it will be, `owner/name`; without, the example loads from a
             folder of the bundle's name.
-
-    Raises:
-        DigerError: huggingface_hub is not installed, or `licence` is not an identifier.
     """
     name = str(config.get("name") or "DIGER bundle")
     sections = [

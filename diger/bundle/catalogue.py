@@ -24,12 +24,7 @@ SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".tsv")
 
 
 def load_catalogue(path: str | Path) -> pd.DataFrame:
-    """`item_id` and the text columns that the file has.
-
-    Raises:
-        DigerError: no such file, another kind of file, a broken one, an item without an id or
-            there twice, or no text at all.
-    """
+    """`item_id` and the text columns that the file has."""
     path = Path(path)
     if path.is_dir():
         path = path / "items.parquet"
@@ -76,11 +71,7 @@ def load_catalogue(path: str | Path) -> pd.DataFrame:
 
 
 def with_text(items: pd.DataFrame, catalogue: pd.DataFrame | None, source: str) -> pd.DataFrame:
-    """A bundle's items with the catalogue's text columns laid over their own.
-
-    Raises:
-        DigerError: the catalogue (named `source`) knows none of the items.
-    """
+    """A bundle's items with the catalogue's text columns laid over their own."""
     if catalogue is None:
         return items
     known = catalogue.set_index("item_id").reindex(items["item_id"])

@@ -12,11 +12,7 @@ from diger.text import printable
 
 
 def write_file(data: bytes, out: Path) -> None:
-    """Write `data` at `out`, in place of what is there.
-
-    Raises:
-        DigerError: `out` is a folder, is inside a bundle, or cannot be written.
-    """
+    """Write `data` at `out`, in place of what is there."""
     named = printable(out)
     if (out.parent / MANIFEST).exists():
         raise DigerError(f"{named} is inside a bundle, which it would break: choose another folder")

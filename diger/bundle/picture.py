@@ -49,9 +49,6 @@ def codes_svg(codes: pd.DataFrame, config: Mapping[str, Any]) -> str:
 
     Bars are items per code at the selected epoch, the dashed line is even use; where the codes
     moved in training, a second line is their use at the start.
-
-    Raises:
-        DigerError: the table is empty.
     """
     if codes.empty:
         raise DigerError("codes.parquet has no rows, so there is no code usage to draw")
@@ -85,11 +82,7 @@ def codes_svg(codes: pd.DataFrame, config: Mapping[str, Any]) -> str:
 
 
 def check_picture(data: bytes) -> None:
-    """Refuse a picture that is anything but plain shapes and words.
-
-    Raises:
-        DigerError: not SVG, too large, or with an element or attribute that is not drawn here.
-    """
+    """Refuse a picture that is anything but plain shapes and words."""
     # Declarations come before entities, and entities could make a small file enormous.
     if len(data) > _MAX_BYTES or b"<!" in data or b"<?" in data:
         raise DigerError(f"{schema.PICTURE} is not a plain SVG picture")

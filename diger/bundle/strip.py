@@ -15,9 +15,6 @@ def strip_weights(path: Path) -> Bundle:
 
     The results stay as they are, to the byte. A results-only bundle is left alone. Whatever
     happens, the path holds a whole bundle of one kind or the other.
-
-    Raises:
-        DigerError: no whole bundle there, or it cannot be written.
     """
     bundle = Bundle.open(path)
     if bundle.kind == "results-only":

@@ -32,9 +32,6 @@ def to_svg(
         width: of the plot with its axes, in pixels.
         title: above the chart, wrapped.
         source: below the title in small type: when it was made and from what.
-
-    Raises:
-        DigerError: `vl-convert-python` is not installed, or the chart cannot be drawn.
     """
     return _convert("vegalite_to_svg", _spec(chart, look, width, title, source))
 

@@ -130,11 +130,7 @@ def prepare(
 
 
 def parse_cuts(text: str) -> tuple[float, float]:
-    """Two numbers or ISO dates (UTC where no zone is given), separated by a comma.
-
-    Raises:
-        DigerError: there are not two, or one is neither a number nor a date.
-    """
+    """Two numbers or ISO dates (UTC where no zone is given), separated by a comma."""
     parts = text.split(",")
     if len(parts) != 2:
         raise DigerError(f"--cuts {text!r}: give two values with a comma between, such as 0.8,0.9")

@@ -27,11 +27,7 @@ CONTEXT_POWER = 0.75
 
 
 def behaviour_vectors(dataset: Dataset, *, window: int = 5, width: int = 64) -> ContentVectors:
-    """Vectors float32 (items, width) from training events alone; zeros where there is no pair.
-
-    Raises:
-        DigerError: too few items ever stand beside another one.
-    """
+    """Vectors float32 (items, width) from training events alone; zeros where there is no pair."""
     counts = pair_counts(dataset, window)
     paired = np.asarray(counts.sum(axis=1)).ravel() > 0
     if paired.sum() <= width:

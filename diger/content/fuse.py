@@ -62,9 +62,6 @@ def fuse(sources: Mapping[str, ContentVectors], weights: Mapping[str, float]) ->
         sources: raw vectors (items, dim) by name, all of one catalogue; the first is the one that
             new items have.
         weights: by the same names, above 0.
-
-    Raises:
-        DigerError: the items of a source do not differ, or no item has two of several sources.
     """
     names = tuple(sources)
     known = np.stack([~content.missing for content in sources.values()], axis=1)

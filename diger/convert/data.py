@@ -37,9 +37,6 @@ def convert_data(
         vectors: the .npy, where the folder holds several.
         force: replace a dataset folder at `out`.
         progress: told how far each file is read.
-
-    Raises:
-        DigerError: files missing, damaged, or not belonging together; something in the way.
     """
     release = find_release(folder, vectors)
     name = check_name(name or release.name)

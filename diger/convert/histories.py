@@ -21,9 +21,6 @@ def whole_histories(
     """User ids and each user's events (item rows, oldest first), in the order of the test rows.
 
     Users without a `user_id` are numbered from 1.
-
-    Raises:
-        DigerError: rows that do not fit together, naming the first.
     """
     users, valid = _in_test_order(release, valid, test)
     cut = max(len(row.items) - 1 for rows in (train, valid, test) for row in rows)
@@ -103,11 +100,7 @@ def _chains(train: Sequence[Row], cut: int) -> Iterator[tuple[str | None, tuple[
 def _check_training(
     release: Release, train: Sequence[Row], histories: Sequence[tuple[int, ...]], cut: int
 ) -> None:
-    """The training rows must be the histories' prefixes, one for each training event but the first.
-
-    Raises:
-        DigerError: a row too many or too few.
-    """
+    """The training rows must be the histories' prefixes, one for each training event but the first."""
     expected = Counter(
         whole[max(0, at - cut) : at + 1] for whole in histories for at in range(1, len(whole) - 2)
     )

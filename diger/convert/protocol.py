@@ -72,9 +72,6 @@ def as_protocol_2(data: bytes) -> bytes:
     """The same pickle in opcodes of protocol 2.
 
     Strings are written out wherever they are used, so only other objects need the memo.
-
-    Raises:
-        DigerError: not a pickle, or one that names a global other than by two strings.
     """
     try:
         operations = list(pickletools.genops(data))

@@ -44,12 +44,7 @@ class Row(NamedTuple):
 
 
 def find_release(folder: Path, vectors: Path | None = None) -> Release:
-    """The files of the release in `folder`; `vectors` names the .npy where there are several.
-
-    Raises:
-        DigerError: a file is missing, there are several releases or vectors, or a file is the
-            pointer that Git LFS leaves in place of one.
-    """
+    """The files of the release in `folder`; `vectors` names the .npy where there are several."""
     if not folder.is_dir():
         raise DigerError(f"{folder} is not a folder; give the one with the released .jsonl files")
     found = sorted(folder.glob(f"*{TRAIN}"))
@@ -86,11 +81,7 @@ def check_file(path: Path) -> None:
 
 
 def read_item_map(path: Path, vectors: Path) -> dict[str, int]:
-    """Item id to item row, in row order; row r is what the vectors' row r belongs to.
-
-    Raises:
-        DigerError: numbers that are not 1, 2, ... each once, or not as many as there are vectors.
-    """
+    """Item id to item row, in row order; row r is what the vectors' row r belongs to."""
     numbers = read_json(path, _REMEDY)
     wrong = next((k for k, n in numbers.items() if type(n) is not int), None)
     if wrong is not None:
@@ -113,11 +104,7 @@ def read_item_map(path: Path, vectors: Path) -> dict[str, int]:
 
 
 def read_rows(path: Path, items: dict[str, int], progress: Progress | None = None) -> list[Row]:
-    """All examples of a split, in file order.
-
-    Raises:
-        DigerError: a line without the two fields, an empty history, or an unknown item.
-    """
+    """All examples of a split, in file order."""
     rows = []
     for line, record in objects(path, progress):
         history, target = record.get("inter_history"), record.get("target_id")

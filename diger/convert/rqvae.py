@@ -64,10 +64,6 @@ def convert_rqvae(
         out: file to write, whole or not at all.
         sha256: the hash the file must have; by default that of one of the released checkpoints.
         force: replace a file at `out`.
-
-    Raises:
-        DigerError: another hash, a file that is more than weights, another architecture, or no
-            way to write `out`.
     """
     with _writing(out):
         if out.exists() and (out.is_dir() or not force):

@@ -88,9 +88,6 @@ class Histories:
         A window holds `max_history` + 1 events, one more than the model's history, because the last
         one is only ever a target. Windows are laid from the latest event back; each begins with the
         last event of the one before it, so that every event but a user's first is a target once.
-
-        Raises:
-            DigerError: no user has two training events.
         """
         length = _training_lengths(dataset)
         users = np.flatnonzero(length >= 2)
@@ -107,9 +104,6 @@ class Histories:
         """One example for each training event but a user's first: its history, and it at the end.
 
         For models that learn one target at a time; a batch then counts targets.
-
-        Raises:
-            DigerError: no user has two training events.
         """
         length = _training_lengths(dataset)
         first = np.repeat(dataset.offsets[:-1], length)

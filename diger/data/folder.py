@@ -35,9 +35,6 @@ def check_target(
 
     Fine if nothing or an empty folder is there; an existing folder of ours (its `marker` is JSON
     whose `format` is `file_format`) only with `force`, and only if it holds nothing but `own`.
-
-    Raises:
-        DigerError: something else is there, or `force` is missing.
     """
     if not target.exists():
         return
@@ -70,9 +67,6 @@ def write_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary sibling folder; on a clean exit it becomes `target`, else it is removed.
 
     Call `check_target` first: whatever is at `target` is replaced.
-
-    Raises:
-        DigerError: the folder cannot be written (no permission, disk full).
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -98,11 +92,7 @@ def write_folder(target: Path) -> Iterator[Path]:
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a JSON object. `remedy` ends the error message: what to do about a broken file.
-
-    Raises:
-        DigerError: the file is missing, not UTF-8, not JSON, or not an object.
-    """
+    """Read a JSON object. `remedy` ends the error message: what to do about a broken file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -126,9 +116,6 @@ def read_table(path: Path, columns: dict[str, str], remedy: str) -> pa.Table:
     """Read a parquet file and check that `columns` (name: kind) are there with the right types.
 
     Kinds are "integers" (no nulls), "text" and "lists of text". Other columns are read as well.
-
-    Raises:
-        DigerError: the file is missing or damaged, or a column is missing or of another type.
     """
     if not path.is_file():
         raise DigerError(f"{path} is missing; {remedy}")

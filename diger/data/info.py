@@ -65,11 +65,7 @@ class DatasetInfo(BaseModel):
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it can be part of a bundle's folder name.
-
-    Raises:
-        DigerError: `name` has characters other than letters, digits, `.`, `_` and `-`.
-    """
+    """Return `name` if it can be part of a bundle's folder name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise DigerError(
             f"dataset name {name!r} cannot be used in folder names; "

@@ -10,11 +10,7 @@ from diger.errors import DigerError, did_you_mean
 
 
 def item_frame(items: pd.DataFrame) -> pd.DataFrame:
-    """Copy of `items` with a plain index, the known columns first, None (not NaN) for no text.
-
-    Raises:
-        DigerError: a column is missing, an id is empty or occurs twice, a cell is not text.
-    """
+    """Copy of `items` with a plain index, the known columns first, None (not NaN) for no text."""
     known = ("item_id", *TEXT_COLUMNS)
     for column in known:
         if column not in items.columns:
@@ -33,11 +29,7 @@ def item_frame(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_ids(ids: np.ndarray, what: str) -> None:
-    """Check that ids are non-empty strings that can be written as UTF-8, each occurring once.
-
-    Raises:
-        DigerError: the first id that is not.
-    """
+    """Check that ids are non-empty strings that can be written as UTF-8, each occurring once."""
     seen: set[str] = set()
     for row, value in enumerate(ids):
         if not isinstance(value, str) or not value:
@@ -62,11 +54,7 @@ def check_arrays(
     validation_at: np.ndarray,
     test_at: np.ndarray,
 ) -> None:
-    """Check shapes, ranges and the order of the split (shapes as in `Dataset`).
-
-    Raises:
-        DigerError: naming the array and, where there is one, the first user row that breaks a rule.
-    """
+    """Check shapes, ranges and the order of the split (shapes as in `Dataset`)."""
     n_users, n_events = len(user_ids), len(events)
     if not n_users or not n_items or not n_events:
         raise DigerError(f"{n_users} users, {n_items} items, {n_events} events: nothing may be 0")

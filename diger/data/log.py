@@ -43,11 +43,7 @@ class _Numbering(dict[str, int]):
 
 
 def read_events(reader: Reader) -> EventLog:
-    """Read all events of a source.
-
-    Raises:
-        DigerError: what the reader raises, or there is no event at all.
-    """
+    """Read all events of a source."""
     user_numbers, item_numbers = _Numbering(), _Numbering()
     users, items, times = array("i"), array("i"), array("d")
     for batch in reader.events():

@@ -51,9 +51,6 @@ def temporal(
         times: (n,) rising within each user.
         validation_cut: same unit as `times`.
         test_cut: same unit as `times`.
-
-    Raises:
-        DigerError: the cuts are not in order, or leave training, validation or test empty.
     """
     if not validation_cut < test_cut:
         raise DigerError(
@@ -84,9 +81,6 @@ def resolve_cuts(times: np.ndarray, cuts: tuple[float, float]) -> tuple[float, f
 
     A quantile q becomes the time of the first event after the earliest share q of all events, so
     that without ties exactly that share lies before the cut; ties with it fall on its later side.
-
-    Raises:
-        DigerError: a quantile is mixed with a point in time.
     """
     quantiles = [0 < cut < 1 for cut in cuts]
     if any(quantiles) and not all(quantiles):

@@ -37,11 +37,7 @@ _EVENT_COLUMNS = {"user": "integers", "item": "integers"}
 
 
 def check_dataset_target(path: Path, *, force: bool) -> None:
-    """Check, before any work is done, that a dataset may be written to `path`.
-
-    Raises:
-        DigerError: see `diger.data.folder.check_target`.
-    """
+    """Check, before any work is done, that a dataset may be written to `path`."""
     check_target(path, marker=INFO, file_format=FORMAT, own=OWN_FILES, force=force)
 
 
@@ -65,9 +61,6 @@ def write_dataset(
         times: (n,) int64, or None.
         users: columns of `users.parquet`, one entry a user.
         force: replace a dataset that is already there.
-
-    Raises:
-        DigerError: something else is at `target`, or it cannot be written.
     """
     check_dataset_target(target, force=force)
     log = {"user": np.repeat(np.arange(info.n_users, dtype=np.int32), users["n_events"])}
@@ -81,11 +74,7 @@ def write_dataset(
 
 
 def read_info(folder: Path) -> DatasetInfo:
-    """Read `dataset.json` alone: what a dataset is, without its arrays.
-
-    Raises:
-        DigerError: the folder or the file is missing or broken, or of another format version.
-    """
+    """Read `dataset.json` alone: what a dataset is, without its arrays."""
     if not folder.is_dir():
         raise DigerError(f"no dataset folder at {folder}; make one with python -m diger prepare")
     path = folder / INFO
@@ -106,11 +95,7 @@ def read_info(folder: Path) -> DatasetInfo:
 
 
 def read_arrays(folder: Path, *, timed: bool) -> dict[str, Any]:
-    """Read the parquet files: `items`, `user_ids`, `offsets`, `events`, `times` and the split.
-
-    Raises:
-        DigerError: a file is missing or damaged, lacks a column, or belongs to another folder.
-    """
+    """Read the parquet files: `items`, `user_ids`, `offsets`, `events`, `times` and the split."""
     items = read_table(folder / ITEMS, _ITEM_COLUMNS, REMEDY)
     users = read_table(folder / USERS, _USER_COLUMNS, REMEDY)
     columns = {**_EVENT_COLUMNS, "time": "integers"} if timed else _EVENT_COLUMNS

@@ -65,9 +65,6 @@ def summary(
         topk: (users, width) item rows, -1 = none.
         popularity: (items,) counts over training events.
         ks: cut-offs, each at most `width`.
-
-    Raises:
-        DigerError: an item row outside the catalogue, or a cut-off wider than the lists.
     """
     ks = tuple(ks)
     return {

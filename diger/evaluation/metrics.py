@@ -90,9 +90,6 @@ def corrected_per_user(first: Any, size: Any, metric: str) -> np.ndarray:
         size: (users,) items in that group, the target included, >= 1.
         metric: `recall@k`, `ndcg@k` or `mrr@k`.
 
-    Raises:
-        DigerError: a rank or size below 1, lengths that differ, or an unknown metric.
-
     >>> corrected_per_user([1, 10, float("nan")], [2, 4, 1], "recall@10")
     array([1.  , 0.25, 0.  ])
     """

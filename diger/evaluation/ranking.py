@@ -140,9 +140,6 @@ def rank_split(
         group: (items,) collision group of each item, for the collision-corrected numbers.
         users: restrict to these user rows.
         on_batch: told how many users each batch finished.
-
-    Raises:
-        DigerError: unknown split, or nobody has a target in it.
     """
     if split not in SPLITS:
         raise DigerError(f"no split named {split}; choose one of: {', '.join(SPLITS)}")

@@ -43,9 +43,6 @@ def slice_metrics(ranks: pd.DataFrame, ks: Iterable[int] = CUTOFFS) -> pd.DataFr
     Returns:
         One row a slice, in a fixed order: `split`, `slice` ("target popularity", "history
         length" or "cold target"), `label`, `users`, then `recall@k`, `ndcg@k`, `mrr@k`.
-
-    Raises:
-        DigerError: a column is missing, or holds a negative count.
     """
     missing = [name for name in _NEEDED if name not in ranks.columns]
     if missing:

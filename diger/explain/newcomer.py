@@ -46,12 +46,7 @@ class Ranking:
 
 
 def content_vector(model: Model, text: str) -> np.ndarray:
-    """The vector float32 (width,) of a new item as the bundle's tokenizer sees it.
-
-    Raises:
-        DigerError: empty text, no tokenizer in the bundle, vectors of the user's own, or the text
-            encoder is not installed.
-    """
+    """The vector float32 (width,) of a new item as the bundle's tokenizer sees it."""
     if not text.strip():
         raise DigerError("a new item needs a title or a description")
     return model.content_of([text])[0]
@@ -62,9 +57,6 @@ def place(model: Model, vector: np.ndarray) -> tuple[int, ...]:
 
     Its suffix is the first that is free; where the codes have none left, the next nearest last code
     that has one is taken.
-
-    Raises:
-        DigerError: a model without SIDs, or no SID left below the first codes.
     """
     sids, room = _sids(model), _network(model).sizes[-1]
     x = torch.from_numpy(vector[None])
@@ -103,9 +95,6 @@ def rank_with(
         width: beams.
         among: rows that compete with the new item, all by default: the items without training
             events for a cold start.
-
-    Raises:
-        DigerError: an empty history.
     """
     if not history:
         raise DigerError("the history is empty; add at least one item")

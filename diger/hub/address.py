@@ -68,9 +68,6 @@ def parse(text: str | os.PathLike[str]) -> Address:
 
     >>> parse("hub://ann/films-static@v1")
     Address(repo_id='ann/films-static', revision='v1')
-
-    Raises:
-        DigerError: it is none of these.
     """
     given = _text(text).strip()
     web = _WEB.fullmatch(given.rstrip("/"))
@@ -94,11 +91,7 @@ def parse(text: str | os.PathLike[str]) -> Address:
 
 
 def parse_repo_id(text: str) -> str:
-    """The `owner/name` of an address without a revision.
-
-    Raises:
-        DigerError: it has a revision, or is not an address.
-    """
+    """The `owner/name` of an address without a revision."""
     address = parse(text)
     if "@" in text:
         raise DigerError(f"{printable(text, 120)!r}: give owner/name here, without a revision")

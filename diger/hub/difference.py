@@ -63,11 +63,7 @@ class Difference:
 
 
 def diff(left: str | os.PathLike[str], right: str | os.PathLike[str]) -> Difference:
-    """Compare two bundles, each a path or an address.
-
-    Raises:
-        DigerError: one of them is no bundle, is broken, or cannot be had.
-    """
+    """Compare two bundles, each a path or an address."""
     one, other = _side(left), _side(right)
     shared = one.files.keys() & other.files.keys()
     changed = sorted(name for name in shared if one.files[name] != other.files[name])

@@ -47,9 +47,6 @@ def local_path(path_or_address: str | os.PathLike[str], *, say: Say = say_on_std
     Args:
         path_or_address: a path, or `hub://owner/name@revision`.
         say: gets notes for people.
-
-    Raises:
-        DigerError: not a bundle, not what its manifest says, or not to be had.
     """
     if not is_address(path_or_address):
         return Path(path_or_address)
@@ -98,9 +95,6 @@ def pull(
         out: the folder to write; by default `checkpoints/<name>`.
         force: replace another bundle that is there.
         say: gets notes for people.
-
-    Raises:
-        DigerError: it cannot be had, is not what its manifest says, or `out` is taken.
     """
     wanted = parse(address)
     target = Path("checkpoints") / wanted.name if out is None else Path(out)

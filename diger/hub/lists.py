@@ -47,11 +47,7 @@ class Collected:
 
 
 def list_hub(owner: str | None = None) -> list[Listed]:
-    """Bundles of `owner` that we may see, by name; by default one's own.
-
-    Raises:
-        DigerError: not logged in where no owner is given, or a fault of the Hub.
-    """
+    """Bundles of `owner` that we may see, by name; by default one's own."""
     if owner is None and current_token() is None:
         raise DigerError(
             "whose bundles? Give a user or an organisation, or log in with `hf auth login`"
@@ -84,9 +80,6 @@ def collect(
         owner: of the collection; by default that of the first bundle.
         description: a line under the title, at most 150 characters.
         public: for everybody to see, where it is made now.
-
-    Raises:
-        DigerError: one of them is not a bundle on the Hub, or a fault of the Hub.
     """
     names = list(dict.fromkeys(map(parse_repo_id, repo_ids)))
     if not names:

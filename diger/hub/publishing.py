@@ -82,9 +82,6 @@ def publish(
         without_text: leave item text out even where it may go; elsewhere it never goes.
         dry_run: change nothing, tell what would be done.
         say: gets notes for people while it works.
-
-    Raises:
-        DigerError: a broken bundle, or whatever the Hub or the way to it refuses.
     """
     repo_id = parse_repo_id(repo_id)
     if tag is not None:

@@ -75,9 +75,6 @@ def make_release(
         licence: of the card, see `diger.bundle.card.model_card`.
         keep_card: send the bundle's own README.md and picture.
         without_text: leave the item text out even where it may go.
-
-    Raises:
-        DigerError: a file holds an access token, or a picture that is more than a picture.
     """
     allowed = entry(bundle.config, "dataset", "text_may_be_published") is True
     files: dict[str, bytes | Path] = {n: bundle.path / n for n in bundle.manifest.files}

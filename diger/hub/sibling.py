@@ -21,11 +21,7 @@ _COUNTERPARTS = {
 
 
 def named_sibling(bundle: Bundle, other: Bundle, given: str | Path) -> Sibling:
-    """`other`, which the user named, as the sibling of `bundle`.
-
-    Raises:
-        DigerError: other data or another backbone, so that figures would not compare.
-    """
+    """`other`, which the user named, as the sibling of `bundle`."""
     for what, path in (("data", ("dataset", "fingerprint")), ("backbone", ("backbone",))):
         ours, theirs = entry(bundle.config, *path), entry(other.config, *path)
         if ours != theirs:

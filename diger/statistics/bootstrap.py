@@ -97,9 +97,6 @@ def compare(
         samples: bootstrap replicates.
         level: share of the replicates that the intervals hold.
         random_seed: of the replicates, so that the same runs always give the same interval.
-
-    Raises:
-        DigerError: shapes that differ, no users, or values that are not finite.
     """
     a, b = np.asarray(baseline, np.float64), np.asarray(arm, np.float64)
     if a.shape != b.shape or a.ndim != 2 or a.shape[0] != len(seeds) or 0 in a.shape:

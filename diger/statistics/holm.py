@@ -17,9 +17,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
-
-    Raises:
-        DigerError: a value outside 0 .. 1.
     """
     for p in p_values:
         if not 0 <= p <= 1:

@@ -43,9 +43,6 @@ def overlaps(baseline: Sequence[Bundle], arm: Sequence[Bundle], k: int = 10) -> 
     Returns: `between, pairs, users, overlap, lowest, highest` with one row for "arm and baseline"
     (same seeds) and one each for "seeds of the baseline" and "seeds of the arm" where there are
     several; `overlap` is the mean over pairs of bundles, the others their range.
-
-    Raises:
-        DigerError: a bundle has no top lists, or other users.
     """
     first, second = _lists(baseline), _lists(arm)
     wanted = {

@@ -57,9 +57,6 @@ def pair(
         metric: that the guards ask for.
         split: of `ranks.parquet`.
         by_seed: pair equal seeds; without, the one run of each side whatever its seed.
-
-    Raises:
-        DigerError: the arms cannot be compared; the message says why in plain words.
     """
     if not baseline or not arm:
         raise DigerError("no runs of one of the two arms")

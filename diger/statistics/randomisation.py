@@ -23,9 +23,6 @@ def randomisation_p(differences: np.ndarray, samples: int = SAMPLES, random_seed
         differences: (users,) arm minus baseline; with several seeds, a user's mean over them.
         samples: how many sets of signs are drawn.
         random_seed: of the signs.
-
-    Raises:
-        DigerError: no users, or a difference that is not finite.
     """
     values = np.asarray(differences, np.float64)
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():

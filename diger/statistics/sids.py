@@ -21,9 +21,6 @@ def changes(items: pd.DataFrame) -> pd.DataFrame:
     """Share of items that changed, in all and level by level, for all items, head and tail.
 
     Returns: `part` (of PARTS), `level` (0 is the whole SID), `items`, `changed`, `share`.
-
-    Raises:
-        DigerError: the items have no SIDs from the start of joint training.
     """
     now, start = _both(items)
     differs = now != start
@@ -64,9 +61,6 @@ def changed_items(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
     Returns: `item_id, training_popularity, sid_a, sid_b, level` (the first that differs), and the
     `title` where the first table has one.
-
-    Raises:
-        DigerError: no SIDs, other items, or another number of levels.
     """
     first, second = tables.sids(a), tables.sids(b)
     if first is None or second is None:

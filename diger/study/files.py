@@ -18,11 +18,7 @@ from diger.text import csv_cell
 
 
 def write_results(study: Study, results: Results) -> list[Path]:
-    """Write `<study>.summary.csv`, `<study>.claims.csv` and `<study>.json`; the paths.
-
-    Raises:
-        DigerError: they cannot be written.
-    """
+    """Write `<study>.summary.csv`, `<study>.claims.csv` and `<study>.json`; the paths."""
     claims = pd.DataFrame([claim_row(one) for one in results.claims])
     document = {
         "study": study.name,

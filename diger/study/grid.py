@@ -52,11 +52,7 @@ class Run:
 
 
 def grid(study: Study) -> list[Run]:
-    """Every run of a study, those that others need before them.
-
-    Raises:
-        DigerError: two runs would have the same bundle.
-    """
+    """Every run of a study, those that others need before them."""
     runs = [
         Run(
             dataset=name,
@@ -88,11 +84,7 @@ def grid(study: Study) -> list[Run]:
 
 
 def select(runs: Sequence[Run], key: str) -> Run:
-    """The run named `dataset/arm/seed`.
-
-    Raises:
-        DigerError: no such run.
-    """
+    """The run named `dataset/arm/seed`."""
     by_key = {run.key: run for run in runs}
     if key not in by_key:
         raise DigerError(

@@ -191,11 +191,7 @@ class _Work:
         return done
 
     def _source(self, key: str | None) -> Path | None:
-        """The bundle of the run that another one needs.
-
-        Raises:
-            DigerError: it is not there, or without weights.
-        """
+        """The bundle of the run that another one needs."""
         if key is None:
             return None
         run = self.cells[key].run
@@ -213,11 +209,7 @@ class _Work:
         return run.out
 
     def refuse(self, chosen: Sequence[Run]) -> None:
-        """Nothing is run beside bundles that were made otherwise: that would be no experiment.
-
-        Raises:
-            DigerError: something is where a bundle of `chosen` would go.
-        """
+        """Nothing is run beside bundles that were made otherwise: that would be no experiment."""
         wrong = [c for c in (self.cells[run.key] for run in chosen) if c.state == "in the way"]
         if self.options.again:
             wrong = [cell for cell in wrong if not (cell.run.out / "manifest.json").exists()]

@@ -40,11 +40,7 @@ def main() -> None:
 
 
 def work(job: Job, tell: Tell) -> None:
-    """Train what a job says in this process, telling how it goes.
-
-    Raises:
-        DigerError: as `train`.
-    """
+    """Train what a job says in this process, telling how it goes."""
     import torch
 
     from diger.training.environment import pick_device

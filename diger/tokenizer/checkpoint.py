@@ -32,10 +32,6 @@ def load_checkpoint(
         path: of a file that `convert rqvae` wrote.
         transform: of the content.
         dataset: its name; the released RQ-VAEs are alike in shape, and each fits one dataset only.
-
-    Raises:
-        DigerError: no such file, one of other make, for other data or with other shapes, or
-            content on which the transform is more than centring and scaling.
     """
     tensors, released_for = _read(Path(path))
     if dataset is not None and released_for and released_for.lower() != dataset.lower():

@@ -53,10 +53,6 @@ def joined(name: str) -> Iterator[torch.device]:
 
     Args:
         name: of the device, as in `pick_device`; of several GPUs each process takes its own.
-
-    Raises:
-        DigerError: no such device, fewer GPUs than processes, a device they cannot share, or a
-            launcher's variables with something else in them.
     """
     if not launched():
         yield pick_device(name)

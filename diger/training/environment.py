@@ -16,11 +16,7 @@ from diger.errors import DigerError
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" takes a GPU where there is one; anything else is a torch device name.
-
-    Raises:
-        DigerError: no such device here.
-    """
+    """ "auto" takes a GPU where there is one; anything else is a torch device name."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -220,11 +220,7 @@ class JointTask:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Assign every item's SID from the tokenizer as it is now, without noise.
-
-        Raises:
-            DigerError: more items share their codes than the suffix can tell apart.
-        """
+        """Assign every item's SID from the tokenizer as it is now, without noise."""
         old = self.module.sids.cpu().numpy()
         assigned = assign_catalogue(self.tokenizer, self.naming, self.module.content)
         codes = distributed.alike(assigned).cpu().numpy()

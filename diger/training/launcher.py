@@ -10,11 +10,7 @@ LAUNCHER = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun
 
 
 def number(name: str, otherwise: int) -> int:
-    """The whole number in an environment variable; `otherwise` where it is not set, or empty.
-
-    Raises:
-        DigerError: something else is in it.
-    """
+    """The whole number in an environment variable; `otherwise` where it is not set, or empty."""
     text = os.environ.get(name, "")
     if not text:
         return otherwise
@@ -27,11 +23,7 @@ def number(name: str, otherwise: int) -> int:
 
 
 def launched() -> bool:
-    """Whether a launcher started this process as one of several.
-
-    Raises:
-        DigerError: variables of a launcher that no launcher sets so.
-    """
+    """Whether a launcher started this process as one of several."""
     if not all(os.environ.get(name) for name in LAUNCHER):
         return False
     count, rank, port = number("WORLD_SIZE", 1), number("RANK", 0), number("MASTER_PORT", 0)

@@ -88,12 +88,7 @@ class Sids:
 
 
 def load_content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content:
-    """Content vectors of a dataset in `folder`; text is embedded now if it is not cached there.
-
-    Raises:
-        DigerError: a source that cannot be had or does not fit, or content narrower than
-            `tokenizer.width`.
-    """
+    """Content vectors of a dataset in `folder`; text is embedded now if it is not cached there."""
     weights = recipe.content.weights
     # Text first: it is what new items have.
     weights = dict(sorted(weights.items(), key=lambda source: source[0] != "text"))
@@ -138,11 +133,7 @@ def make_sids(
     device: torch.device,
     keep: Path,
 ) -> Sids:
-    """Fit the tokenizer and assign SIDs, or take both from `keep`, left by an earlier sitting.
-
-    Raises:
-        DigerError: the tokenizer cannot be fitted, or too many items share their codes.
-    """
+    """Fit the tokenizer and assign SIDs, or take both from `keep`, left by an earlier sitting."""
     config = recipe.tokenizer
     tokenizer: Tokenizer | None
     kept = _read(keep)
@@ -179,11 +170,7 @@ def make_sids(
 
 
 def sids_of_bundle(path: Path, recipe: Recipe, dataset: Dataset) -> Sids:
-    """The SIDs of a complete bundle, and the tokenizer that made them.
-
-    Raises:
-        DigerError: no SIDs there, another catalogue, or a tokenizer of another shape.
-    """
+    """The SIDs of a complete bundle, and the tokenizer that made them."""
     bundle = Bundle.open(path).require_complete()
     items = bundle.items
     columns = [] if items is None else schema.numbered_columns(items, "code_")

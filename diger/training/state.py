@@ -90,11 +90,7 @@ def load_state(
     average: list[Tensor] | None,
     identity: str,
 ) -> Progress:
-    """Bring everything back to where `save_state` left it.
-
-    Raises:
-        DigerError: the file is broken, or belongs to a run with other settings or data.
-    """
+    """Bring everything back to where `save_state` left it."""
     try:
         with safe_open(path, "pt") as f:
             metadata = f.metadata()

@@ -128,12 +128,7 @@ class Film(BaseModel):
 
 @cache
 def films() -> tuple[Film, ...]:
-    """The catalogue, oldest film first.
-
-    Raises:
-        DigerError: a line breaks a rule of `Film`, has another id than its title and year give, or
-            repeats an id.
-    """
+    """The catalogue, oldest film first."""
     found: list[Film] = []
     seen: set[str] = set()
     for name in FILM_FILES:
@@ -167,11 +162,7 @@ def item_frame(catalogue: tuple[Film, ...]) -> pd.DataFrame:
 
 
 def parse_film(line: str, where: str) -> Film:
-    """One line of a film file; `where` names it in errors.
-
-    Raises:
-        DigerError: the line is not JSON, breaks a rule of `Film`, or its id does not fit its title.
-    """
+    """One line of a film file; `where` names it in errors."""
     try:
         json.loads(line)  # for its clearer message; pydantic's own parser is used for the types
         film = Film.model_validate_json(line)

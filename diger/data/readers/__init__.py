@@ -31,9 +31,6 @@ def open_reader(
         source: a folder that holds an interactions file and an item file.
         file_format: a key of `READERS`, or "auto" to recognise the format by file names.
         progress: called with (file, bytes read, bytes in all) now and then.
-
-    Raises:
-        DigerError: unknown format, no such folder, or no file that fits.
     """
     folder = Path(source)
     if file_format != "auto" and file_format not in READERS:
@@ -50,11 +47,7 @@ def open_reader(
 
 
 def detect_format(folder: Path) -> str:
-    """The format whose interactions file lies in `folder`.
-
-    Raises:
-        DigerError: none fits (the message lists what was looked for), or several do.
-    """
+    """The format whose interactions file lies in `folder`."""
     fits = [name for name, reader in READERS.items() if reader.recognises(folder)]
     if len(fits) > 1:
         raise DigerError(f"{folder} fits several formats; say which: --format {' or '.join(fits)}")

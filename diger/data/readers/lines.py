@@ -21,11 +21,7 @@ _REPORT_EVERY = 8192  # lines
 
 
 def lines(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end) for every line that is not blank.
-
-    Raises:
-        DigerError: the file cannot be opened, is empty, is a broken gzip, or is not UTF-8.
-    """
+    """Yield (line number from 1, line without its end) for every line that is not blank."""
     number = 0
     anything = False
     try:

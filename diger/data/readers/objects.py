@@ -24,11 +24,7 @@ def objects(
     literals: bool = False,
     skip: Callable[[str], bool] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) for every line that `skip` does not pass over unread.
-
-    Raises:
-        DigerError: a line is not a JSON object (nor, with `literals`, a Python dictionary).
-    """
+    """Yield (line number, object) for every line that `skip` does not pass over unread."""
     for number, line in lines(path, progress):
         if skip is not None and skip(line):
             continue

@@ -15,9 +15,6 @@ class Table:
     """A tab-separated file; the header is read when it is made.
 
     `type_suffix` strips what follows a colon in header fields (`user_id:token`) into `types`.
-
-    Raises:
-        DigerError: the file cannot be read or is empty.
     """
 
     def __init__(self, path: Path, progress: Progress | None = None, *, type_suffix: bool = False):
@@ -33,11 +30,7 @@ class Table:
         return next((self.header.index(name) for name in names if name in self.header), None)
 
     def column(self, *names: str) -> int:
-        """Position of the first of `names` that is a column.
-
-        Raises:
-            DigerError: none is; the message says what the header holds.
-        """
+        """Position of the first of `names` that is a column."""
         at = self.find(*names)
         if at is None:
             hint = did_you_mean(names[0], self.header)
@@ -50,11 +43,7 @@ class Table:
         return at
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield (line number, fields) for every line after the header.
-
-        Raises:
-            DigerError: a line has more or fewer fields than the header.
-        """
+        """Yield (line number, fields) for every line after the header."""
         width = len(self.header)
         source = lines(self.path, self._progress)
         next(source)
@@ -68,11 +57,7 @@ class Table:
             yield number, fields
 
     def events(self, user: int, item: int, time: int) -> Iterator[EventBatch]:
-        """Yield batches from the columns at these positions.
-
-        Raises:
-            DigerError: an id is empty or a time is not a number.
-        """
+        """Yield batches from the columns at these positions."""
         batch = EventBatch([], [], [])
         for number, fields in self.rows():
             if not fields[user] or not fields[item]:
