@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from diger.cli import embed
 from diger.content import encoder as encoder_module
 from diger.content.models import TextEncoder
 from diger.data.dataset import Dataset
@@ -20,14 +18,6 @@ from diger.errors import DigerError
 class LengthModel:
     def encode(self, texts: list[str], **_: object) -> np.ndarray:
         return np.array([[len(text), 1.0] for text in texts])
-
-
-@pytest.fixture
-def app() -> typer.Typer:
-    app = typer.Typer()
-    app.callback()(lambda: None)  # keeps the command's name with only one command
-    embed.register(app)
-    return app
 
 
 @pytest.fixture
@@ -56,9 +46,7 @@ def folder(tmp_path: Path) -> Path:
     return dataset.save(tmp_path / "toy")
 
 
-def test_embed_keeps_vectors_in_the_dataset_folder(
-    app: typer.Typer, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_embed_keeps_vectors_in_the_dataset_folder(folder: Path, monkeypatch: pytest.MonkeyPatch):
     model = TextEncoder("toy/encoder", "r1", "hub", 16, LengthModel())
     monkeypatch.setattr(encoder_module, "load_text_encoder", lambda *_, **__: model)
     command = ["embed", str(folder), "--encoder", "toy/encoder", "--max-tokens", "16"]
@@ -70,7 +58,7 @@ def test_embed_keeps_vectors_in_the_dataset_folder(
     Dataset.load(folder)  # still whole
 
 
-def test_embed_reads_a_npy(app: typer.Typer, folder: Path, tmp_path: Path):
+def test_embed_reads_a_npy(folder: Path, tmp_path: Path):
     np.save(tmp_path / "mine.npy", np.eye(3))
     result = CliRunner().invoke(
         app, ["embed", str(folder), "--encoder", str(tmp_path / "mine.npy")]
@@ -79,7 +67,7 @@ def test_embed_reads_a_npy(app: typer.Typer, folder: Path, tmp_path: Path):
     assert "3 numbers each (mine.npy)" in result.output
 
 
-def test_embed_reports_what_is_wrong(app: typer.Typer, folder: Path, tmp_path: Path):
+def test_embed_reports_what_is_wrong(folder: Path, tmp_path: Path):
     np.save(tmp_path / "mine.npy", np.eye(2))
     result = CliRunner().invoke(
         app, ["embed", str(folder), "--encoder", str(tmp_path / "mine.npy")]

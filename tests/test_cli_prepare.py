@@ -6,24 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from diger.cli.prepare import parse_cuts, register
+from diger.cli import app
+from diger.cli.prepare import parse_cuts
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
 
 
 @pytest.fixture
 def run():
-    app = typer.Typer(rich_markup_mode=None)
-
-    @app.callback()
-    def root() -> None:
-        """A second level, so that `prepare` is a sub-command as in the real program."""
-
-    register(app)
-
     def call(*arguments: object):
         result = CliRunner().invoke(app, ["prepare", *map(str, arguments)])
         if isinstance(result.exception, DigerError):

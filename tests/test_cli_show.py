@@ -5,20 +5,16 @@ import io
 
 import bundle_toys as toys
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from diger.bundle import BundleWriter
-from diger.cli import show, sids
+from diger.cli import app
 from diger.errors import DigerError
 
 
 @pytest.fixture
 def run(monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
-    app = typer.Typer()
-    show.register(app)
-    sids.register(app)
 
     def invoke(*arguments):
         result = CliRunner().invoke(app, [str(a) for a in arguments])

@@ -1,7 +1,6 @@
 """`python -m diger`: thin commands over the library.
 
-One file a command (one for all that concern the Hub); each has a `register(app)` that adds it. A
-`DigerError` is printed as one line and exits with status 2, so that scripts can rely on it and
+A `DigerError` is printed as one line and exits with status 2, so that scripts can rely on it and
 nobody sees a stack trace for a typo.
 """
 
@@ -15,20 +14,24 @@ import typer
 from diger.errors import DigerError, Stopped
 from diger.text import printable
 
-COMMANDS = (
-    "prepare",
-    "embed",
-    "train",
-    "study",
-    "evaluate",
-    "recommend",
-    "show",
-    "sids",
-    "bench",
-    "latency",
-    "convert",
-    "hub",
-)
+# Where each command lives: a function of its name, or of the name behind the colon.
+COMMANDS = {
+    "prepare": "prepare",
+    "embed": "prepare",
+    "train": "train",
+    "study": "study",
+    "evaluate": "evaluate",
+    "recommend": "recommend",
+    "show": "recommend",
+    "sids": "recommend",
+    "bench": "evaluate",
+    "latency": "evaluate",
+    "publish": "hub",
+    "pull": "hub",
+    "list": "hub:list_bundles",
+    "diff": "hub",
+    "collect": "hub",
+}
 
 app = typer.Typer(
     name="diger",
@@ -39,8 +42,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for _name in COMMANDS:
-    importlib.import_module(f"diger.cli.{_name}").register(app)
+for _name, _place in COMMANDS.items():
+    _module, _, _function = _place.partition(":")
+    _command = getattr(importlib.import_module(f"diger.cli.{_module}"), _function or _name)
+    app.command(_name)(_command)
+app.add_typer(
+    importlib.import_module("diger.cli.prepare").convert_app,
+    name="convert",
+    help="Bring DIGER's released data and checkpoints in.",
+)
 
 
 def main() -> None:

@@ -14,11 +14,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
+from functools import partial
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(evaluate)
+from rich.progress import track
 
 
 def evaluate(
@@ -131,3 +129,65 @@ def _print(found: dict[str, Any], cut: pd.DataFrame) -> None:
             f"{row['ndcg@10']:.4f}",
         )
     console.print(table)
+
+
+# `python -m diger latency`: how long one recommendation takes, for the dashboard.
+
+
+def latency(
+    bundles: Annotated[list[Path], typer.Argument(help="Complete bundles.")],
+    requests: Annotated[int, typer.Option(help="Recommendations timed, one by one.")] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="latency.json to write into; the dashboard reads checkpoints/'s."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
+) -> None:
+    """Time single recommendations; on an otherwise idle machine, or the figures mean nothing."""
+    from diger.latency import measure, merge
+    from diger.model import load_model
+    from diger.training.environment import hardware, pick_device
+
+    where = pick_device(device)
+    made_on = hardware(where)
+    words = f"{made_on['device']}, {made_on['cpu']}, {made_on['threads']} threads"
+    measured = []
+    for bundle in bundles:
+        model = load_model(bundle, where)
+        name = model.bundle.name
+        watch = partial(track, description=name, console=Console(stderr=True), transient=True)
+        one = measure(model, name, words, requests, watch)
+        print(f"{one.bundle}: p50 {one.p50_ms:.1f} ms, p95 {one.p95_ms:.1f} ms, {one.hardware}")
+        measured.append(one)
+    if out is not None:
+        merge(out, measured)
+
+
+# `python -m diger bench`: speed on this machine, against the floor and the alternative.
+
+
+def bench(
+    data: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    recipe: Annotated[str, typer.Option(help="Whose model and batch size to time.")] = "fast",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    alternative: Annotated[
+        bool, typer.Option(help="Time a T5 over code tokens as well (needs transformers).")
+    ] = True,
+) -> None:
+    """Time training and ranking; on an otherwise idle machine, or the figures mean nothing."""
+    from diger.benchmark import benchmark
+    from diger.config import load_recipe
+    from diger.data.dataset import Dataset
+    from diger.training.environment import hardware, pick_device
+
+    loaded = load_recipe(recipe)
+    where = pick_device(device)
+    dataset = Dataset.load(data)
+    console = Console()
+    made_on = ", ".join(f"{k} {v}" for k, v in hardware(where).items())
+    console.print(f"{dataset.name}, recipe {loaded.name}; {made_on}", highlight=False)
+    with Console(stderr=True).status("measuring"):
+        for one in benchmark(loaded, dataset, where, alternative):
+            console.print(
+                f"{one.what:<38}{one.value:>10.1f} {one.unit:<11} {one.note}", highlight=False
+            )

@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 _MOST_SETTINGS = 30
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    for name, command in (
-        ("publish", publish),
-        ("pull", pull),
-        ("list", list_bundles),
-        ("diff", diff),
-        ("collect", collect),
-    ):
-        app.command(name)(command)
-
-
 def publish(
     bundle: Annotated[Path, typer.Argument(help="A checkpoint bundle.")],
     repo_id: Annotated[str, typer.Argument(help="Where it goes: owner/name.")],

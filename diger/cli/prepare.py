@@ -10,14 +10,10 @@ import typer
 from rich.console import Console
 
 from diger.cli.bars import file_bars
+from diger.content.models import DEFAULT_ENCODER, DEFAULT_MAX_TOKENS
 from diger.errors import DigerError
 
 MADE_UP = "made-up"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("prepare")(prepare)
 
 
 def prepare(
@@ -150,3 +146,90 @@ def _point(text: str) -> float:
             f"--cuts: {text!r} is neither a number nor a date such as 2014-01-31"
         ) from None
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+# `python -m diger embed`: content vectors for a dataset folder.
+
+
+def embed(
+    dataset_folder: Annotated[Path, typer.Argument(help="A folder made by `prepare`.")],
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="A sentence-transformers name, name@revision or folder; or a .npy of floats, "
+            "one row an item."
+        ),
+    ] = DEFAULT_ENCODER,
+    max_tokens: Annotated[
+        int, typer.Option(help="Cut each text after so many tokens.")
+    ] = DEFAULT_MAX_TOKENS,
+) -> None:
+    """Turn the items' text into vectors, kept in the dataset folder under content/."""
+    # Imported here so that other commands do not wait for pandas.
+    from diger.content.encoder import embed_items
+    from diger.data.dataset import Dataset
+
+    dataset = Dataset.load(dataset_folder)
+    content = embed_items(dataset, encoder, folder=dataset_folder, max_tokens=max_tokens)
+    made_by = f"{content.encoder} at {content.revision[:15]}, from the {content.source}"
+    if content.source == "file":
+        made_by = content.encoder.removeprefix("file:")
+    typer.echo(
+        f"{dataset.name}: {len(content.vectors):,} items, {content.dim} numbers each ({made_by}); "
+        f"{int(content.missing.sum()):,} without text"
+    )
+
+
+# `python -m diger convert`: DIGER's released data and checkpoints into this project's files.
+
+convert_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@convert_app.command("data")
+def data(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with NAME.train.jsonl, NAME.emb_map.json and a .npy.")
+    ],
+    out: Annotated[Path, typer.Option(help="Dataset folder to write, for example data/beauty.")],
+    name: Annotated[
+        str | None, typer.Option(help="Short name of the dataset. [default: the files' NAME]")
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="The .npy of text features, where there are several.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing dataset folder.")
+    ] = False,
+) -> None:
+    """Turn the processed data into a dataset folder, content vectors included."""
+    from diger.convert.data import convert_data
+    from diger.data.report import data_report, report_table
+
+    out = out.resolve()
+    with file_bars() as progress:
+        dataset = convert_data(
+            folder, out, name=name, vectors=vectors, force=force, progress=progress
+        )
+    Console().print(report_table(data_report(dataset), None))
+    typer.echo(f"wrote {out} (fingerprint {dataset.info.fingerprint[:12]})")
+
+
+@convert_app.command("rqvae")
+def rqvae(
+    checkpoint: Annotated[Path, typer.Argument(help="best_collision_model.pth of a release.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="The hash the file must have. [default: a released checkpoint's]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Turn an RQ-VAE checkpoint into safetensors; its hash is checked before it is opened."""
+    from diger.convert.rqvae import convert_rqvae
+
+    made = convert_rqvae(checkpoint, out, sha256=sha256, force=force)
+    whose = f"released for {made.released}" if made.released else "not one of the released"
+    typer.echo(
+        f"wrote {out}: {made.levels} levels of {made.codebook_size} codewords, encoder "
+        f"{'-'.join(map(str, made.widths))} (SHA-256 {made.sha256[:12]}..., {whose})"
+    )

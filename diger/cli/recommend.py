@@ -14,11 +14,10 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from diger.model import Model, Recommendation
+import os
+import sys
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(recommend)
+from diger.errors import DigerError
 
 
 def recommend(
@@ -140,3 +139,64 @@ def _print(model: Model, story: str, ids: list[str], found: list[Recommendation]
     console.print(table)
     if model.sids is not None:
         console.print("probability: over the full codebook, so a list need not add up to 100 %")
+
+
+# `python -m diger show`: one bundle in full, or the bundles of a folder one a row.
+
+
+def show(
+    path: Annotated[Path, typer.Argument(help="A bundle, or a folder of bundles.")],
+) -> None:
+    """Show what a bundle is, its metrics and its files, every hash checked."""
+    # Imported here so that other commands do not wait for pandas.
+    from rich.console import Console
+
+    from diger.bundle import Bundle, list_bundles, schema
+    from diger.bundle.report import listing, print_bundle
+    from diger.errors import DigerError
+    from diger.hub import local_path
+
+    path = local_path(path)
+    console = Console()
+    if (path / schema.MANIFEST).exists() or not path.is_dir():
+        print_bundle(console, Bundle.open(path))
+        return
+    found = list_bundles(path)
+    if not found:
+        raise DigerError(f"{path}: neither a bundle nor a folder with bundles in it")
+    console.print(listing(found))
+
+
+# `python -m diger sids`: the table of items and their semantic IDs, as CSV.
+
+
+def sids(
+    bundle: Annotated[Path, typer.Argument(help="The bundle.")],
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write; standard output without.")
+    ] = None,
+) -> None:
+    """Write every item's semantic ID as CSV: item_id, sid, level_1 .., suffix, title if any."""
+    # Imported here so that other commands do not wait for pandas.
+    from diger.bundle import Bundle
+    from diger.bundle.files import write_file
+    from diger.bundle.tables import sid_csv
+    from diger.hub import local_path
+
+    opened = Bundle.open(local_path(bundle))
+    if opened.items is None or "suffix" not in opened.items.columns:
+        raise DigerError(f"{bundle}: the model of this bundle has no semantic IDs")
+    data = sid_csv(opened.items).encode()
+    if out is None:
+        _to_stdout(data)
+    else:
+        write_file(data, out)
+
+
+def _to_stdout(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

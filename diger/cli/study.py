@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from diger.study.run import Options, Outcome
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("study")(study)
-
-
 def study(
     path: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="See docs/study.md.")],
     dry_run: Annotated[

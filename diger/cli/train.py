@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from diger.training.loop import EpochEvent
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(train)
-
-
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of your own .toml.")],
     data: Annotated[Path, typer.Option(help="Dataset folder made by `prepare`.")],
@@ -85,7 +80,7 @@ def train(
         )
         if not is_first():
             return
-    from diger.cli.show import show
+    from diger.cli.recommend import show
 
     show(out)
 

@@ -100,7 +100,7 @@ def _chains(train: Sequence[Row], cut: int) -> Iterator[tuple[str | None, tuple[
 def _check_training(
     release: Release, train: Sequence[Row], histories: Sequence[tuple[int, ...]], cut: int
 ) -> None:
-    """The training rows must be the histories' prefixes, one for each training event but the first."""
+    """The training rows must be the histories' prefixes, one a training event but the first."""
     expected = Counter(
         whole[max(0, at - cut) : at + 1] for whole in histories for at in range(1, len(whole) - 2)
     )
