@@ -9,8 +9,7 @@ from dashboard.panel import Lens
 from diger.bundle import tables
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
-from diger.statistics.guards import refusals
-from diger.statistics.paired import Paired, pair
+from diger.statistics.paired import Paired, pair, refusals
 from diger.statistics.verdict import Claim, choose_group, claim, judge
 
 BASELINE = "static"

@@ -18,7 +18,7 @@ from dashboard.report_page import show_report
 from dashboard.show import show_panel
 from dashboard.sources import fetched, opened, signature
 from dashboard.view import View
-from diger.bundle.find import BrokenBundle
+from diger.bundle.reader import BrokenBundle
 from diger.charts.theme import ADAPTIVE
 from diger.memory import Memory
 from diger.text import markdown

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from dashboard.sources import Found
-from diger.bundle.find import BrokenBundle
-from diger.bundle.reader import Bundle
+from diger.bundle.reader import BrokenBundle, Bundle
 from diger.memory import Memory
-from diger.statistics.runs import runs_frame
-from diger.statistics.summary import repeated, summary_frame
+from diger.statistics.runs import repeated, runs_frame, summary_frame
 from diger.statistics.verdict import choose_group
 
 
@@ -30,7 +28,7 @@ class Library:
         broken: those that could not, with the reason; runs that repeat a seed of their arm are
             listed here too.
         runs: `diger.statistics.runs.runs_frame` of the bundles that count.
-        summary: `diger.statistics.summary.summary_frame` of the same.
+        summary: `diger.statistics.runs.summary_frame` of the same.
         variants: groups beside the one that stands for their method on their data
             (`diger.statistics.verdict.choose_group`): other decays, gradients, starts, recipes.
         memory: shared results.

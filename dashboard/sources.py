@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diger.bundle import schema
-from diger.bundle.find import BrokenBundle, list_bundles
-from diger.bundle.reader import Bundle
+from diger.bundle.reader import BrokenBundle, Bundle, list_bundles
 from diger.errors import DigerError
 from diger.text import printable
 

@@ -8,22 +8,29 @@ steps in the same process and scaled to the same number of targets.
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from diger.bundle.swap import write_file
 from diger.config import JointConfig, Recipe
 from diger.data.batches import training_order
 from diger.data.dataset import Dataset
+from diger.errors import DigerError
 from diger.evaluation.ranking import rank_split
+from diger.model import Model
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
+from diger.text import printable
 from diger.tokenizer.residual_kmeans import ResidualKMeans, fill_codebooks
 from diger.training.joint import JointTask
 from diger.training.loop import peak_memory
@@ -251,3 +258,76 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - began
+
+
+# How long one recommendation takes: `latency.json`, which the dashboard shows beside the quality.
+#
+# One request at a time, as a person clicking would send it: the history of 10 items, drawn by
+# training popularity with a fixed seed, the recipe's beams, the ten best items.
+
+HISTORY = 10
+WARM_UP = 5
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One bundle's times.
+
+    Attributes:
+        bundle: its name.
+        p50_ms, p95_ms: milliseconds that half / 95 % of the requests stayed under.
+        requests: how many were timed, after a few that were not.
+        hardware: what it ran on, in words.
+    """
+
+    bundle: str
+    p50_ms: float
+    p95_ms: float
+    requests: int
+    hardware: str
+
+
+def measure(
+    model: Model,
+    name: str,
+    hardware: str,
+    requests: int = 100,
+    watch: Callable[[Sequence[list[str]]], Iterable[list[str]]] = lambda histories: histories,
+) -> Latency:
+    """Time `requests` recommendations, one after another.
+
+    `watch` passes the histories on, and may show how far it is.
+    """
+    if requests < 1:
+        raise DigerError(f"a latency needs at least 1 request, got {requests}")
+    weight = model.items["training_popularity"].to_numpy(np.float64) + 1.0
+    ids = model.items["item_id"].to_numpy()
+    drawn = np.random.default_rng(0).choice(
+        ids, size=(requests + WARM_UP, HISTORY), p=weight / weight.sum()
+    )
+    times = []
+    for history in watch(drawn.tolist()):
+        began = time.perf_counter()
+        model.recommend(history, 10)
+        times.append(1000 * (time.perf_counter() - began))
+    p50, p95 = np.percentile(times[WARM_UP:], [50, 95])
+    return Latency(name, round(float(p50), 2), round(float(p95), 2), requests, hardware)
+
+
+def merge(path: Path, measured: Iterable[Latency]) -> None:
+    """Write what was measured into the list at `path`, in place of older times of those bundles."""
+    new = [asdict(one) for one in measured]
+    kept: Any = []
+    if path.exists():
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            kept = None
+        if not isinstance(kept, list) or not all(isinstance(one, dict) for one in kept):
+            raise DigerError(
+                f"{printable(path)} is no list of latencies; remove it, or give another --out"
+            )
+        names = {one["bundle"] for one in new}
+        kept = [one for one in kept if one.get("bundle") not in names]
+    listed = sorted(kept + new, key=lambda one: str(one.get("bundle")))
+    write_file((json.dumps(listed, indent=2) + "\n").encode(), path)

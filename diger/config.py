@@ -180,6 +180,8 @@ class TrainingConfig(Config):
         max_history: events of a history that the model sees (the latest ones).
         shuffle: share of the training histories that are read in random order, drawn anew for every
             epoch: for data whose order tells of the shop's shelves rather than of its visitors.
+        short: share of the training histories that are cut into pieces of a few events, anew in
+            every epoch: for data of long histories, so that a short one is no stranger.
         learning_rate: its peak; linear warm-up, then cosine decay to a fiftieth.
         warmup: share of all updates spent warming up.
         weight_decay: AdamW's, on matrices only.
@@ -199,6 +201,7 @@ class TrainingConfig(Config):
     batch_size: Positive = 64
     max_history: Annotated[int, Field(ge=2)] = 50
     shuffle: Annotated[float, Field(ge=0, le=1)] = 0.0
+    short: Annotated[float, Field(ge=0, le=1)] = 0.0
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     warmup: Rate = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.2
@@ -231,7 +234,7 @@ class JointConfig(Config):
             as they are.
         learning_rate: of the codebooks (and the encoder), peak; on the training's schedule.
         updates: of a whole run, for which the rates, momenta and refreshes in this table are meant;
-            a run of another length has them rescaled (`diger.training.pace`). 0 takes them as they
+            a run of another length has them rescaled (`diger.training.task`). 0 takes them as they
             are.
         train_encoder: also train the tokenizer's encoder and decoder, where it has them.
         tokenizer_weight: weight of the tokenizer's own losses (reconstruction and VQ).
@@ -298,6 +301,11 @@ class Recipe(Config):
             raise ValueError(
                 f'method "{self.method}" trains no SIDs, so it has no [joint] table; remove it, or '
                 f"choose one of {', '.join(JOINT_METHODS)}"
+            )
+        if self.training.short and kind == "t5":
+            raise ValueError(
+                "training.short cuts the histories of models that learn from whole ones, and the "
+                "T5 learns from one target at a time; write short = 0"
             )
         if self.joint is None:
             return self

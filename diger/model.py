@@ -28,9 +28,8 @@ from diger.config import Recipe, validate
 from diger.content.models import TextEncoder, load_text_encoder
 from diger.content.transform import ContentTransform
 from diger.data.dataset import Dataset
-from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
+from diger.decoding.beam import BeamResult, best, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
-from diger.decoding.ties import best
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.rankers import MODES, Mode, PopularityRanker, SasrecRanker, SidRanker
 from diger.evaluation.ranking import TOP, Ranker
@@ -280,7 +279,7 @@ class Model:
         The suffix is left away: it is only given when an item joins the catalogue.
 
         Args:
-            texts: one a new item, best written as in `diger.content.text`: title. brand.
+            texts: one a new item, best written as in `diger.content.encoder`: title. brand.
                 categories. description.
 
         Raises:

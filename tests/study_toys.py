@@ -13,7 +13,7 @@ import toy_bundles
 
 from diger.study.config import Study, load_study
 from diger.study.grid import Run, grid, select
-from diger.study.job import Job
+from diger.study.process import Job
 from diger.study.progress import survey
 from diger.study.run import Options, Outcome, run_study
 

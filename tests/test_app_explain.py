@@ -10,12 +10,10 @@ import torch
 
 from diger.errors import DigerError
 from diger.explain import newcomer
-from diger.explain.content import ContentSpace
-from diger.explain.layout import layout
+from diger.explain.layout import layout, squarify
 from diger.explain.moved import moved_share, moves
-from diger.explain.prefixes import children, neighbours, rows_under
+from diger.explain.prefixes import ContentSpace, children, neighbours, rows_under
 from diger.explain.tree import beam_tree
-from diger.explain.treemap import squarify
 from diger.explain.words import Terms
 from diger.model import load_model
 

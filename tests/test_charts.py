@@ -14,17 +14,12 @@ alt = pytest.importorskip("altair", reason="charts need altair (dashboard/requir
 
 from diger.charts import (  # noqa: E402
     codebook,
-    compare,
-    cost,
     curves,
-    drift,
     export,
     labels,
     lift,
-    palette,
-    ribbons,
-    slices,
     tables,
+    theme,
 )
 from diger.charts.theme import ADAPTIVE, DARK, LIGHT, Look, method_scales, specification, styled  # noqa: E402
 from diger.errors import DigerError  # noqa: E402
@@ -125,20 +120,20 @@ def charts():
     yield "forest of one seed", lift.forest(*forest(1), "ndcg@10", "static")
     yield "forest without ticks", lift.forest(forest()[0], forest()[1].iloc[:0], "x", "static")
     yield "beside", lift.beside(beside, "ndcg@10")
-    yield "slices", slices.slice_forest(slice_frame, "ndcg@10", "differentiable")
-    yield "won and lost", slices.won_and_lost(won, "differentiable", "static")
-    yield "overlap", slices.overlap(overlap, 10)
-    yield "reach", slices.reach(reach, "share")
+    yield "slices", lift.slice_forest(slice_frame, "ndcg@10", "differentiable")
+    yield "won and lost", lift.won_and_lost(won, "differentiable", "static")
+    yield "overlap", lift.overlap(overlap, 10)
+    yield "reach", lift.reach(reach, "share")
     yield "curve", curve(lines(), selected=pd.DataFrame({"arm": ["static"], "seed": 0, "epoch": 3}))
     yield "curve of one point", curve(lines(epochs=1, seeds=1))
-    yield "changed by level", drift.changed_by_level(changed)
-    yield "head and tail", drift.head_and_tail(parts)
-    yield "ribbons", ribbons.ribbon_chart(flows(), "differentiable")
-    yield "ribbons of nothing", ribbons.ribbon_chart(flows().iloc[3:], "differentiable")
+    yield "changed by level", codebook.changed_by_level(changed)
+    yield "head and tail", codebook.head_and_tail(parts)
+    yield "ribbons", codebook.ribbon_chart(flows(), "differentiable")
+    yield "ribbons of nothing", codebook.ribbon_chart(flows().iloc[3:], "differentiable")
     yield "heat map", codebook.heat_map(codebook.usage_grid(codes, 0, 1), 3)
     yield "dead level", codebook.heat_map(codebook.usage_grid(codes.assign(items=0), 0, 1), 0)
-    yield "cost", cost.pareto_chart(points, "ndcg@10", "seconds")
-    yield "dumbbell", compare.dumbbell(metrics, pair)
+    yield "cost", lift.pareto_chart(points, "ndcg@10", "seconds")
+    yield "dumbbell", lift.dumbbell(metrics, pair)
 
 
 @pytest.mark.parametrize(("name", "chart"), list(charts()))
@@ -157,8 +152,8 @@ def test_every_chart_is_valid_and_draws(name, chart):
 def test_a_look_changes_inks_and_sizes_but_no_method_colour():
     chart = lift.forest(*forest(), "ndcg@10", "static")
     light, dark = specification(chart, LIGHT), specification(chart, DARK)
-    assert palette.METHOD_COLOURS["differentiable"] in json.dumps(light)
-    assert palette.METHOD_COLOURS["differentiable"] in json.dumps(dark)
+    assert theme.METHOD_COLOURS["differentiable"] in json.dumps(light)
+    assert theme.METHOD_COLOURS["differentiable"] in json.dumps(dark)
     assert LIGHT.ink in json.dumps(light) and DARK.ink in json.dumps(dark)
     assert "theme:" not in json.dumps(light)
     page = json.dumps(specification(chart, ADAPTIVE))
@@ -192,7 +187,7 @@ def test_arms_of_one_method_share_its_colour_and_differ_in_dash():
         [("differentiable (a)", "differentiable"), ("differentiable (b)", "differentiable")]
     )
     colours, dashes = (scales[k].to_dict()["range"] for k in ("color", "dash"))
-    assert set(colours) == {palette.METHOD_COLOURS["differentiable"]}
+    assert set(colours) == {theme.METHOD_COLOURS["differentiable"]}
     assert dashes[0] != dashes[1]
 
 
@@ -238,24 +233,24 @@ SIGHT = {
 
 @pytest.mark.parametrize("ground", ["#FFFFFF", "#0E1117"])
 def test_method_colours_can_be_seen_on_both_grounds(ground):
-    for method, colour in palette.METHOD_COLOURS.items():
+    for method, colour in theme.METHOD_COLOURS.items():
         high, low = sorted([_luminance(colour), _luminance(ground)], reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 3, method
 
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_method_colours_can_be_told_apart(sight):
-    seen = {m: _lab(np.array(SIGHT[sight]) @ _linear(c)) for m, c in palette.METHOD_COLOURS.items()}
+    seen = {m: _lab(np.array(SIGHT[sight]) @ _linear(c)) for m, c in theme.METHOD_COLOURS.items()}
     for a, b in itertools.combinations(seen, 2):
         assert np.linalg.norm(seen[a] - seen[b]) > 20, (a, b)
 
 
 def test_every_method_has_a_mark_a_shape_and_a_dash_of_its_own():
-    for table in (palette.METHOD_MARKS, palette.METHOD_SHAPES):
-        assert list(table) == list(palette.METHOD_COLOURS)
+    for table in (theme.METHOD_MARKS, theme.METHOD_SHAPES):
+        assert list(table) == list(theme.METHOD_COLOURS)
         assert len(set(table.values())) == len(table)
-    assert palette.method_colour("unheard of") == palette.OTHER_COLOUR
-    assert palette.method_mark("unheard of") == palette.OTHER_MARK
+    assert theme.method_colour("unheard of") == theme.OTHER_COLOUR
+    assert theme.method_mark("unheard of") == theme.OTHER_MARK
 
 
 @pytest.mark.parametrize("look", [LIGHT, DARK])

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from diger.cli import app
 from diger.content import encoder as encoder_module
 from diger.content.models import TextEncoder
 from diger.data.dataset import Dataset

@@ -12,9 +12,8 @@ import pytest
 
 from diger.content import encoder as encoder_module
 from diger.content import models
-from diger.content.encoder import embed_items
+from diger.content.encoder import catalogue_texts, embed_items, item_text
 from diger.content.models import DEFAULT_ENCODER, parse_encoder
-from diger.content.text import catalogue_texts, item_text
 from diger.content.transform import ContentTransform
 from diger.content.vectors import StoredVectors, slug
 from diger.errors import DigerError

@@ -26,9 +26,8 @@ from diger.cli import app
 from diger.config import T5Config, load_recipe
 from diger.content.transform import ContentTransform
 from diger.convert import rqvae as rqvae_module
-from diger.convert.data import convert_data
-from diger.convert.protocol import as_protocol_2
-from diger.convert.rqvae import KNOWN, convert_rqvae
+from diger.convert.release import convert_data
+from diger.convert.rqvae import KNOWN, as_protocol_2, convert_rqvae
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
 from diger.model import load_model

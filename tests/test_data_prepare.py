@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diger.data.dataset import Dataset
-from diger.data.filters import first_of_pairs, k_core
+from diger.data.log import first_of_pairs, k_core
 from diger.data.prepare import Prepared, prepare, to_seconds
 from diger.data.readers import open_reader
 from diger.data.report import data_report

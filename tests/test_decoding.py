@@ -15,13 +15,12 @@ from core_toys import TableRecommender
 from torch import Tensor
 
 from diger.data.batches import Histories, training_order
-from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
+from diger.decoding.beam import BeamResult, best, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
-from diger.decoding.ties import best
 from diger.errors import DigerError
 from diger.recommender.base import CodeView, Recommender
 from diger.recommender.build import build_backbone
-from diger.recommender.prior import CataloguePrior
+from diger.recommender.causal import CataloguePrior
 from diger.tokenizer.suffix import assign_suffix
 from diger.tokenizer.trie import Trie
 from diger.training.task import StaticTask

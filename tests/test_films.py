@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from diger.bundle.reader import Bundle
 from diger.cli import app
 from diger.data.dataset import Dataset
-from diger.data.films.catalogue import film_slug, films, parse_film
-from diger.data.films.examples import EXAMPLES
+from diger.data.films.catalogue import EXAMPLES, film_slug, films, parse_film
 from diger.data.prepare import prepare
 from diger.data.readers.films import FilmsReader
 from diger.errors import DigerError

@@ -24,8 +24,7 @@ from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.suffix import assign_suffix
 from diger.training.drift import SidWatch
 from diger.training.joint import JointTask
-from diger.training.pace import count_updates, paced
-from diger.training.task import StaticTask
+from diger.training.task import StaticTask, count_updates, paced
 from diger.uncertainty.config import NO_UNCERTAINTY, UncertaintyConfig
 
 ITEMS, LEVELS, SIZE, WIDTH = 30, 2, 4, 6

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diger.data.batches import Batch
 from diger.data.dataset import Dataset
-from diger.decoding.ties import best
+from diger.decoding.beam import best
 from diger.errors import DigerError
 from diger.evaluation.rankers import PopularityRanker, SidRanker
 from diger.evaluation.ranking import (

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from diger.data.log import read_events
-from diger.data.readers import lines as lines_module
 from diger.data.readers import open_reader
+from diger.data.readers import table as lines_module
 from diger.data.readers.base import ItemRecord
 from diger.errors import DigerError
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from diger.bundle.documents import headline
-from diger.bundle.find import list_bundles
-from diger.bundle.reader import Bundle
+from diger.bundle.reader import Bundle, list_bundles
 from diger.statistics.verdict import Claim
 from diger.study.config import load_study
 from diger.study.table import collect

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import diger
+from diger.benchmark import measure, merge
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
-from diger.latency import measure, merge
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 PATHS = sorted(path for path in CHECKPOINTS.iterdir() if path.is_dir())

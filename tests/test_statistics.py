@@ -14,8 +14,8 @@ from diger.statistics.bootstrap import (
     t_test_p,
     two_sided_p,
 )
-from diger.statistics.holm import holm
 from diger.statistics.randomisation import randomisation_p
+from diger.statistics.verdict import holm
 
 A = np.array([[0.0, 1.0], [1.0, 0.0]])  # two seeds, two users
 B = np.array([[1.0, 1.0], [1.0, 0.5]])

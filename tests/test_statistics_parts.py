@@ -6,12 +6,10 @@ import pytest
 
 from diger.bundle.tables import items_frame
 from diger.errors import DigerError
-from diger.statistics.curves import bands
-from diger.statistics.efficiency import pareto, tpme
-from diger.statistics.lists import overlap_at_k
+from diger.statistics.curves import bands, pareto, tpme
 from diger.statistics.paired import Paired
 from diger.statistics.sids import changed_items, changes, flows
-from diger.statistics.slices import slice_differences, won_and_lost
+from diger.statistics.slices import overlap_at_k, slice_differences, won_and_lost
 
 
 def paired(n=400, seeds=2):

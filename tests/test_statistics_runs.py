@@ -22,8 +22,7 @@ from diger.statistics import (
     summary_frame,
 )
 from diger.statistics.bootstrap import Difference, Interval
-from diger.statistics.runs import arm_label, runs_frame
-from diger.statistics.summary import repeated
+from diger.statistics.runs import arm_label, repeated, runs_frame
 from diger.statistics.verdict import Claim
 
 
@@ -302,7 +301,7 @@ def test_bundle_statistics_and_charts_import_without_torch():
         "for p in (diger.bundle, diger.statistics):\n"
         "    for m in pkgutil.iter_modules(p.__path__, p.__name__ + '.'):\n"
         "        importlib.import_module(m.name)\n"
-        "import diger.charts.palette\n"
+        "import diger.charts.theme\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -20,11 +20,10 @@ from diger.content.encoder import revision_here
 from diger.content.vectors import write_tensors
 from diger.errors import Busy, DigerError, Stopped
 from diger.study.config import Study, load_study
-from diger.study.estimate import duration, estimate, expected_seconds
 from diger.study.grid import grid, select
-from diger.study.job import Job
-from diger.study.made_of import file_digest
-from diger.study.progress import survey
+from diger.study.match import file_digest
+from diger.study.process import Job
+from diger.study.progress import duration, estimate, expected_seconds, survey
 from diger.tokenizer.config import TokenizerConfig
 
 ROOT = Path(diger.__file__).parents[1]

@@ -22,7 +22,7 @@ from study_toys import STUDY, Drawn, draw, go, job_of, make, make_plain, states
 
 import diger
 from diger.bundle.reader import Bundle
-from diger.bundle.strip import strip_weights
+from diger.bundle.writer import strip_weights
 from diger.errors import DigerError
 from diger.study.config import Study
 from diger.study.grid import Run, grid, select

@@ -14,12 +14,10 @@ import torch
 from pydantic import ValidationError
 
 from diger.errors import DigerError
-from diger.tokenizer.base import Tokenizer
+from diger.tokenizer.base import Tokenizer, balanced_argmin, sinkhorn
 from diger.tokenizer.build import TokenizerConfig, build_tokenizer, make_tokenizer
-from diger.tokenizer.kmeans import kmeans, nearest
-from diger.tokenizer.residual_kmeans import ResidualKMeans
+from diger.tokenizer.residual_kmeans import ResidualKMeans, kmeans, nearest
 from diger.tokenizer.rqvae import RQVAE
-from diger.tokenizer.sinkhorn import balanced_argmin, sinkhorn
 from diger.tokenizer.stats import sid_stats
 
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diger.bundle.documents import entry
-from diger.bundle.find import BrokenBundle, list_bundles
-from diger.bundle.reader import Bundle
+from diger.bundle.reader import BrokenBundle, Bundle, list_bundles
 from diger.errors import DigerError, did_you_mean
 from diger.hub.address import is_address
 from diger.names import METHODS, SID_BACKBONES

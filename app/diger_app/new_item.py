@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diger.content.text import item_text
+from diger.content.encoder import item_text
 from diger.errors import DigerError
 from diger.explain.newcomer import Ranking, content_vector, place, rank_with
 from diger.explain.prefixes import shared_depth

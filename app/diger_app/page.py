@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from diger.charts.palette import method_mark
+from diger.charts.theme import method_mark
 from diger.errors import DigerError
 from diger_app.api import Api
 from diger_app.events import Events

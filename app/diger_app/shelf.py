@@ -20,8 +20,8 @@ from diger.bundle import schema
 from diger.bundle.catalogue import load_catalogue, with_text
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
-from diger.explain.content import ContentSpace
 from diger.explain.layout import layout
+from diger.explain.prefixes import ContentSpace
 from diger.explain.words import Terms
 from diger.text import printable
 from diger_app.title_index import TitleIndex

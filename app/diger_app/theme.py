@@ -1,7 +1,7 @@
 """One theme: IBM Plex from Gradio's own files, ink on paper, the same in light and dark.
 
 Nothing is fetched from elsewhere. The style sheet is `static/app.css`; the colours that both need
-are set here as CSS variables, and the methods' colours come from `diger.charts.palette`.
+are set here as CSS variables, and the methods' colours come from `diger.charts.theme`.
 """
 
 from __future__ import annotations

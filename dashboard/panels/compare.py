@@ -12,11 +12,10 @@ from dashboard.panels.curves import curve_figure
 from dashboard.view import METRICS
 from diger.bundle import schema
 from diger.bundle.reader import Bundle
-from diger.charts.compare import dumbbell
+from diger.charts.lift import dumbbell
 from diger.errors import DigerError
 from diger.statistics.curves import stack
-from diger.statistics.guards import refusals
-from diger.statistics.paired import pair
+from diger.statistics.paired import pair, refusals
 from diger.statistics.randomisation import ABOUT, randomisation_p
 from diger.statistics.runs import run_row
 from diger.statistics.sids import changed_items

@@ -10,9 +10,9 @@ from dashboard.panels.curves import MOST_NAMED
 from dashboard.serving import latencies
 from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
-from diger.charts.cost import pareto_chart
+from diger.charts.lift import pareto_chart
 from diger.errors import DigerError
-from diger.statistics.efficiency import pareto, tpme
+from diger.statistics.curves import pareto, tpme
 
 # Column, its axis, what a unit is, its entry in the glossary, what a ratio of it means.
 COSTS = (

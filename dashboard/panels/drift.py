@@ -19,8 +19,8 @@ from dashboard.panels.curves import (
     selected,
 )
 from diger.bundle import tables
-from diger.charts import drift as charts
-from diger.charts.ribbons import ribbon_chart
+from diger.charts import codebook as charts
+from diger.charts.codebook import ribbon_chart
 from diger.errors import DigerError
 from diger.statistics.sids import changes, flows
 from diger.statistics.verdict import choose_group

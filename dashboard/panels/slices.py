@@ -6,10 +6,9 @@ import pandas as pd
 
 from dashboard.analysis import BASELINE, chosen, first_codes, hashes_of, lined_up
 from dashboard.panel import Figure, Lens, Page, Panel, sentence
-from diger.charts import slices as charts
+from diger.charts import lift as charts
 from diger.errors import DigerError
-from diger.statistics.lists import overlaps
-from diger.statistics.slices import KINDS, MIN_USERS, slice_differences, won_and_lost
+from diger.statistics.slices import KINDS, MIN_USERS, overlaps, slice_differences, won_and_lost
 
 K = 10
 _NOTE = (

@@ -1,8 +1,7 @@
 """Checkpoint bundles: one folder a run, checked by its manifest, read without torch."""
 
 from diger.bundle.card import model_card
-from diger.bundle.find import BrokenBundle, list_bundles
-from diger.bundle.reader import Bundle
+from diger.bundle.reader import BrokenBundle, Bundle, list_bundles
 from diger.bundle.writer import BundleWriter, check_target
 
 __all__ = [

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diger.bundle.schema import TEXT_COLUMNS
-from diger.data.readers.objects import objects
+from diger.data.readers.table import objects
 from diger.errors import DigerError
 from diger.text import printable
 

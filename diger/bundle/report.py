@@ -15,8 +15,7 @@ from rich.text import Text
 
 from diger.bundle import documents, tables
 from diger.bundle.documents import entry, is_number
-from diger.bundle.find import BrokenBundle
-from diger.bundle.reader import Bundle
+from diger.bundle.reader import BrokenBundle, Bundle
 from diger.text import printable
 from diger.tokenizer.stats import collision_stats, perplexity
 

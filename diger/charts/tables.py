@@ -54,7 +54,7 @@ def leaderboard(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """One row a dataset and arm: metrics with their spread over seeds, then costs.
 
     Args:
-        summary: `diger.statistics.summary.summary_frame`.
+        summary: `diger.statistics.runs.summary_frame`.
         metrics: of the test split, such as `ndcg@10`; those nobody measured are left out.
 
     Returns:

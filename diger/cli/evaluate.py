@@ -144,7 +144,7 @@ def latency(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Time single recommendations; on an otherwise idle machine, or the figures mean nothing."""
-    from diger.latency import measure, merge
+    from diger.benchmark import measure, merge
     from diger.model import load_model
     from diger.training.environment import hardware, pick_device
 

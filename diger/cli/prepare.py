@@ -86,7 +86,7 @@ def prepare(
     from diger.data.prepare import DEFAULT_CUTS
     from diger.data.prepare import prepare as prepare_source
     from diger.data.readers import open_reader
-    from diger.data.readers.made_up import FOLDER
+    from diger.data.readers.simple import FOLDER
     from diger.data.report import data_report, report_table
     from diger.data.store import check_dataset_target
 
@@ -202,7 +202,7 @@ def data(
     ] = False,
 ) -> None:
     """Turn the processed data into a dataset folder, content vectors included."""
-    from diger.convert.data import convert_data
+    from diger.convert.release import convert_data
     from diger.data.report import data_report, report_table
 
     out = out.resolve()

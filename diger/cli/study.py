@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diger.study.config import Study
-    from diger.study.estimate import Estimate
     from diger.study.grid import Run
-    from diger.study.job import Event
-    from diger.study.progress import Cell
+    from diger.study.process import Event
+    from diger.study.progress import Cell, Estimate
     from diger.study.run import Options, Outcome
 
 
@@ -105,9 +104,8 @@ def _work(runs: Sequence[Run], chosen: Sequence[Run], options: Options) -> Outco
 
 
 def _results(loaded: Study, write: bool) -> None:
-    from diger.study.files import write_results
     from diger.study.show import print_results
-    from diger.study.table import collect
+    from diger.study.table import collect, write_results
 
     with Console(stderr=True).status("reading bundles"):
         results = collect(loaded)

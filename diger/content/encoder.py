@@ -8,12 +8,13 @@ stopped, goes on where it was, and of a catalogue that has grown only the new te
 from __future__ import annotations
 
 import hashlib
+import html
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,6 @@ from diger.content.models import (
     load_text_encoder,
     parse_encoder,
 )
-from diger.content.text import catalogue_texts
 from diger.content.vectors import (
     ContentVectors,
     StoredVectors,
@@ -40,6 +40,51 @@ from diger.content.vectors import (
 )
 from diger.digest import file_sha256
 from diger.errors import DigerError
+
+# The one string that stands for an item: `title. brand. categories. description`.
+#
+# The order is deliberate: encoders read a fixed number of tokens, and the parts that tell most in
+# the fewest words come first. Parts that are empty or unknown are skipped.
+
+PARTS = ("title", "brand", "categories", "description")
+
+
+def item_text(row: Mapping[str, Any] | pd.Series) -> str:
+    """Text of one item, its parts joined by full stops; the empty string where it has none.
+
+    `row` maps column names to values: strings, lists of strings (joined by commas), or None / NaN
+    for unknown. HTML entities are decoded (also doubly encoded ones, common in scraped catalogues)
+    and runs of white space become one space.
+
+    >>> item_text({"title": "Soap &amp; Co", "brand": None, "categories": ["Bath", "Hand"]})
+    'Soap & Co. Bath, Hand'
+    """
+    parts = (_as_text(row.get(name)) for name in PARTS)
+    return ". ".join(part for part in parts if part)
+
+
+def catalogue_texts(items: pd.DataFrame) -> list[str]:
+    """`item_text` of every row of a catalogue, in row order."""
+    columns = [name for name in PARTS if name in items.columns]
+    return [item_text(row) for row in items[columns].to_dict("records")]
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        # The closing full stop goes, as the join brings its own.
+        return " ".join(_unescape(value).split()).rstrip(" .")
+    if isinstance(value, Iterable):  # a list, or the array that parquet returns for one
+        return ", ".join(part for part in map(_as_text, value) if part)
+    if value is None or value is pd.NA or value != value:  # NaN is not equal to itself
+        return ""
+    return str(value)  # a number as a title
+
+
+def _unescape(text: str) -> str:
+    while (decoded := html.unescape(text)) != text:
+        text = decoded
+    return text
+
 
 _CHUNK = 512  # texts a partial file
 

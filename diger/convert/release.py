@@ -7,15 +7,23 @@ counted from 1 (0 pads); and one `.npy` of text features whose row r belongs to 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from diger.content.encoder import embed_items
+from diger.data.dataset import Dataset
 from diger.data.folder import read_json
+from diger.data.info import check_name
 from diger.data.readers.base import Progress
-from diger.data.readers.objects import objects
+from diger.data.readers.table import objects
+from diger.data.split import leave_one_out
+from diger.data.store import check_dataset_target
 from diger.errors import DigerError
 
 TRAIN, VALID, TEST, MAP = ".train.jsonl", ".valid.jsonl", ".test.jsonl", ".emb_map.json"
@@ -119,3 +127,174 @@ def read_rows(path: Path, items: dict[str, int], progress: Progress | None = Non
         user = record.get("user_id")
         rows.append(Row(line, None if user is None else str(user), numbers))
     return rows
+
+
+# Whole histories out of the rows of a release, and proof that nothing was lost or made up.
+#
+# Validation and test rows stand in one order of users; a test row is a user's whole history unless
+# the release cut histories to its latest events, in which case the beginning is taken from the
+# training rows, each of which continues the one before it. Leave-one-out of the result must give
+# back every row of the release, or it is refused.
+
+
+def whole_histories(
+    release: Release, train: Sequence[Row], valid: Sequence[Row], test: Sequence[Row]
+) -> tuple[list[str], list[tuple[int, ...]]]:
+    """User ids and each user's events (item rows, oldest first), in the order of the test rows.
+
+    Users without a `user_id` are numbered from 1.
+    """
+    users, valid = _in_test_order(release, valid, test)
+    cut = max(len(row.items) - 1 for rows in (train, valid, test) for row in rows)
+    beginnings = _Beginnings(train, cut)
+    histories = []
+    for user, before, last in zip(users, valid, test, strict=True):
+        start = before.items if len(before.items) - 1 < cut else beginnings.find(before)
+        if start is None:
+            raise DigerError(
+                f"{release.valid} line {before.line} shows the latest {cut} events of user {user}, "
+                f"and {release.train.name} does not tell what came before them"
+            )
+        whole = (*start, last.items[-1])
+        if whole[-cut - 1 :] != last.items:
+            raise DigerError(
+                f"{release.test} line {last.line}: the history of user {user} does not continue "
+                f"the one in {release.valid.name} line {before.line}; the files do not belong "
+                "together"
+            )
+        histories.append(whole)
+    _check_training(release, train, histories, cut)
+    return users, histories
+
+
+def _in_test_order(
+    release: Release, valid: Sequence[Row], test: Sequence[Row]
+) -> tuple[list[str], Sequence[Row]]:
+    """User ids and validation rows in the order of the test rows: by `user_id`, else by line."""
+    if len(valid) != len(test):
+        raise DigerError(
+            f"{release.valid} has {len(valid)} rows and {release.test.name} {len(test)}; there "
+            "must be one row a user in each"
+        )
+    if all(row.user is None for row in (*valid, *test)):
+        return [str(i + 1) for i in range(len(test))], valid
+    rows = {row.user: row for row in valid if row.user is not None}
+    users = [row.user for row in test if row.user is not None]
+    if len(users) != len(test) or len(rows) != len(valid) or rows.keys() != set(users):
+        raise DigerError(
+            f"{release.valid} and {release.test.name} must name the same users, one row each"
+        )
+    return users, [rows[user] for user in users]
+
+
+class _Beginnings:
+    """Training histories by their last `cut` events and by user, for users cut short elsewhere."""
+
+    def __init__(self, train: Sequence[Row], cut: int) -> None:
+        self.cut = cut
+        self.found: dict[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]] = {}
+        for user, chain in _chains(train, cut):
+            if len(chain) >= cut:
+                self.found.setdefault((user, chain[-cut:]), set()).add(chain)
+
+    def find(self, row: Row) -> tuple[int, ...] | None:
+        """All of a history that a validation row shows the end of; None if it is not to be told."""
+        chains = self.found.get((row.user, row.items[:-1]), set())
+        return (*next(iter(chains)), row.items[-1]) if len(chains) == 1 else None
+
+
+def _chains(train: Sequence[Row], cut: int) -> Iterator[tuple[str | None, tuple[int, ...]]]:
+    """Users and events of runs of rows that each continue the one before, from a user's first."""
+    chain: list[int] = []
+    user: str | None = None
+    for row in train:
+        if not chain or row.user != user or tuple(chain[-cut:]) != row.items[:-1]:
+            if chain:
+                yield user, tuple(chain)
+            # A history that is cut itself begins nothing.
+            chain, user = list(row.items[:-1]) if len(row.items) <= cut else [], row.user
+        if chain:
+            chain.append(row.items[-1])
+    if chain:
+        yield user, tuple(chain)
+
+
+def _check_training(
+    release: Release, train: Sequence[Row], histories: Sequence[tuple[int, ...]], cut: int
+) -> None:
+    """The training rows must be the histories' prefixes, one a training event but the first."""
+    expected = Counter(
+        whole[max(0, at - cut) : at + 1] for whole in histories for at in range(1, len(whole) - 2)
+    )
+    for row in train:
+        if not expected[row.items]:
+            raise DigerError(
+                f"{release.train} line {row.line} is no part of any user's history before the "
+                "held-out events; the files do not belong together"
+            )
+        expected[row.items] -= 1
+    missing = expected.total()
+    if missing:
+        raise DigerError(
+            f"{release.train} lacks {missing} rows that the users' histories call for; it is cut "
+            "off, or belongs to other files"
+        )
+
+
+# From the authors' processed data to a dataset folder with its content vectors.
+
+
+def convert_data(
+    folder: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    vectors: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read the release in `folder` and write the dataset folder `out`, content vectors included.
+
+    Items keep the order of the release's map and so of its vectors; they have ids and no text.
+
+    Args:
+        folder: see `diger.convert.release`.
+        out: dataset folder to write.
+        name: short name of the dataset, by default the release's.
+        vectors: the .npy, where the folder holds several.
+        force: replace a dataset folder at `out`.
+        progress: told how far each file is read.
+    """
+    release = find_release(folder, vectors)
+    name = check_name(name or release.name)
+    check_dataset_target(out, force=force)
+    items = read_item_map(release.item_map, release.vectors)
+    train = read_rows(release.train, items, progress)
+    valid = read_rows(release.valid, items, progress)
+    test = read_rows(release.test, items, progress)
+    users, histories = whole_histories(release, train, valid, test)
+    offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])])
+    nothing = [None] * len(items)
+    dataset = Dataset.create(
+        name=name,
+        split="leave-one-out",
+        items=pd.DataFrame(
+            {
+                "item_id": list(items),
+                "title": nothing,
+                "description": nothing,
+                "brand": nothing,
+                "categories": [[] for _ in items],
+            }
+        ),
+        user_ids=users,
+        offsets=offsets,
+        events=np.concatenate([np.asarray(history, dtype=np.int32) for history in histories]),
+        times=None,
+        source=f"DIGER's processed data ({release.name})",
+        preparation={"format": "diger-processed-data"},
+        **leave_one_out(offsets)._asdict(),
+    )
+    dataset.save(out, force=force)
+    embed_items(dataset, str(release.vectors), folder=out)
+    return dataset

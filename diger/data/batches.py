@@ -18,6 +18,8 @@ from torch import Tensor
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
 
+MEAN_PIECE = 5  # events of a piece, where histories are cut
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -26,11 +28,14 @@ class Batch:
     Attributes:
         items: LongTensor (B, T) item rows, oldest first; padding repeats row 0.
         lengths: LongTensor (B,) events in each history, at least 2 in training.
+        starts: LongTensor (B, T) where the piece begins that an event is in, for histories that are
+            cut into pieces; None where none is.
         whole: the batch of all processes that this one is a share of; None where it is all.
     """
 
     items: Tensor
     lengths: Tensor
+    starts: Tensor | None = None
     whole: Batch | None = None
 
     def distinct(self) -> tuple[Tensor, Tensor]:
@@ -151,15 +156,27 @@ def training_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) 
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def shuffled(batch: Batch, share: float, seed: tuple[int, ...]) -> Batch:
-    """`batch` with the events of a `share` of its histories in random order, by `seed` alone."""
+def varied(batch: Batch, shuffle: float, short: float, seed: tuple[int, ...]) -> Batch:
+    """`batch` with other histories in it, by `seed` alone.
+
+    A share `shuffle` of the histories is put in random order. A share `short` is cut into pieces of
+    five events in the mean, each read as a history of its own that is followed by the next one's
+    first event.
+    """
     rng = np.random.default_rng(seed)
+    device = batch.items.device
     rows, steps = batch.items.shape
-    keys = rng.random((rows, steps))
-    keys[rng.random(rows) >= share] = np.arange(steps) / steps
-    keys = np.where(np.arange(steps) < batch.lengths.cpu().numpy()[:, None], keys, 1 + keys)
-    order = torch.as_tensor(np.argsort(keys, axis=1), device=batch.items.device)
-    return Batch(batch.items.gather(1, order), batch.lengths)
+    at = np.arange(steps)
+    keys = np.where(rng.random((rows, 1)) < shuffle, rng.random((rows, steps)), at / steps)
+    keys = np.where(at < batch.lengths.cpu().numpy()[:, None], keys, 1 + keys)
+    order = torch.as_tensor(np.argsort(keys, axis=1), device=device)
+    cut = (rng.random((rows, 1)) < short) & (rng.random((rows, steps)) < 1 / MEAN_PIECE)
+    starts = np.maximum.accumulate(np.where(cut, at, 0), axis=1)
+    return Batch(
+        batch.items.gather(1, order),
+        batch.lengths,
+        torch.as_tensor(starts, device=device) if short else None,
+    )
 
 
 def evaluation_order(lengths: Tensor, batch_size: int) -> Iterator[Tensor]:

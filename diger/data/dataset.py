@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diger.data.fingerprint import structure_fingerprint, text_fingerprint
 from diger.data.info import DatasetInfo, Example, SplitName, TimeUnit, check_name
-from diger.data.invariants import check_arrays, item_frame
+from diger.data.invariants import check_arrays, item_frame, structure_fingerprint, text_fingerprint
 from diger.data.store import INFO, REMEDY, read_arrays, read_info, write_dataset
 from diger.errors import DigerError
 

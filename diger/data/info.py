@@ -34,7 +34,7 @@ class DatasetInfo(BaseModel):
     """Frozen facts of one dataset.
 
     `fingerprint` covers item ids, events and split; `text_fingerprint` the items' text (both in
-    `diger.data.fingerprint`). `preparation` records the options the dataset was made with;
+    `diger.data.invariants`). `preparation` records the options the dataset was made with;
     `examples` are for people to start from, nothing is trained or measured on them.
     `viewers_are_private`: the terms forbid passing on who used what, so that no bundle holds it.
     """

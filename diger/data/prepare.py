@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from diger.data.dataset import Dataset
-from diger.data.filters import first_of_pairs, k_core
 from diger.data.info import SplitName, check_name
-from diger.data.log import EventLog, read_events
+from diger.data.log import EventLog, first_of_pairs, k_core, read_events
 from diger.data.readers.base import ItemRecord, Reader
 from diger.data.split import Split, leave_one_out, resolve_cuts, temporal
 from diger.errors import DigerError, did_you_mean

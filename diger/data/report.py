@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from diger.data.dataset import Dataset
-from diger.data.filters import first_of_pairs
-from diger.data.fingerprint import TEXT_COLUMNS
+from diger.data.invariants import TEXT_COLUMNS
+from diger.data.log import first_of_pairs
 from diger.data.prepare import ReadingCounts
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)

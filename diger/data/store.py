@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from diger.data.fingerprint import TEXT_COLUMNS
 from diger.data.folder import check_target, read_json, read_table, write_folder
 from diger.data.info import FORMAT, FORMAT_VERSION, DatasetInfo
+from diger.data.invariants import TEXT_COLUMNS
 from diger.errors import DigerError
 
 ITEMS, INTERACTIONS = "items.parquet", "interactions.parquet"

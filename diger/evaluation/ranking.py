@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diger.data.batches import Batch, Histories, evaluation_order
 from diger.data.dataset import Dataset
-from diger.decoding.ties import best
+from diger.decoding.beam import best
 from diger.errors import DigerError
 
 TOP = 20

@@ -18,9 +18,8 @@ from diger.bundle import documents, schema
 from diger.bundle.manifest import FileEntry, parse_json
 from diger.bundle.reader import Bundle
 from diger.hub.address import is_address, parse
-from diger.hub.client import talking
+from diger.hub.client import look, talking
 from diger.hub.fetch import bring, remote_manifest
-from diger.hub.remote import look
 
 PRESENTATION = frozenset((schema.CARD, schema.PICTURE))
 

@@ -24,8 +24,7 @@ from diger.bundle.picture import check_picture
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
 from diger.hub.address import Address, is_address, parse
-from diger.hub.client import Say, Unreachable, say_on_stderr, talking
-from diger.hub.remote import Remote, look
+from diger.hub.client import Remote, Say, Unreachable, look, say_on_stderr, talking
 from diger.text import printable
 
 _SAFE = "What came is kept, and nothing half-done is used; the same command goes on"

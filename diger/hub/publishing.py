@@ -12,15 +12,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diger.bundle.card_results import Sibling
+from diger.bundle.card import Sibling
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
 from diger.hub.address import Address, is_address, parse, parse_repo_id
-from diger.hub.client import Say, Unreachable, current_token, say_on_stderr, status_of, talking
+from diger.hub.client import (
+    BUNDLE_FILES,
+    Remote,
+    RemoteFile,
+    Say,
+    Unreachable,
+    current_token,
+    list_files,
+    look,
+    say_on_stderr,
+    status_of,
+    talking,
+)
 from diger.hub.fetch import local_path
-from diger.hub.release import Release, make_release
-from diger.hub.remote import BUNDLE_FILES, Remote, RemoteFile, list_files, look
-from diger.hub.sibling import find_sibling, named_sibling
+from diger.hub.release import Release, find_sibling, make_release, named_sibling
 from diger.text import printable
 
 if TYPE_CHECKING:

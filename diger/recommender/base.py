@@ -83,13 +83,19 @@ class Recommender(nn.Module, ABC):
 
     @abstractmethod
     def loss(
-        self, view: CodeView, index: Tensor, lengths: Tensor, smoothing: float = 0.0
+        self,
+        view: CodeView,
+        index: Tensor,
+        lengths: Tensor,
+        smoothing: float = 0.0,
+        starts: Tensor | None = None,
     ) -> Losses:
         """Losses of histories `index` (B, T), positions in `view`, with `lengths` (B,).
 
         Means over every target of the batch: each event of a history but its first, or with
         `prefix_examples` its last, given the events before it. `smoothing` is the label smoothing
-        of the cross-entropy over codes.
+        of the cross-entropy over codes. `starts` as in `Batch`: an event is then given those of its
+        piece only.
         """
 
     def know_catalogue(self, trie: Trie) -> None:

@@ -27,9 +27,54 @@ from diger.recommender.base import (
     code_cross_entropy,
     last_positions,
 )
-from diger.recommender.layers import Block, CausalEncoder
-from diger.recommender.prior import CataloguePrior
+from diger.recommender.layers import Block, CausalEncoder, same_piece
 from diger.tokenizer.trie import Trie
+
+# What the catalogue alone says about the next code: a prior inside the decoder's logits.
+#
+# Of the 256 codes that could follow a prefix, a catalogue of 12,000 items has a handful. Left to
+# itself a decoder must learn by heart which: most of its loss, and of its capacity, goes into the
+# trie. So the logits of a code c after a prefix p get the term
+#
+#     log(n(p c) + alpha) - log(n(p) + alpha K),
+#
+# n counting items of the catalogue below a prefix (items, not events: nothing about users enters),
+# K codes at that position, alpha a small pseudo-count. The softmax still runs over the full
+# codebook and invalid codes keep a chance, so the model can be decoded freely, and a new item only
+# needs the trie built again. Where a prefix is in no SID the term is the same for all codes.
+
+
+class CataloguePrior:
+    """The term above for one catalogue; rebuilt whenever SIDs change."""
+
+    def __init__(self, trie: Trie, sizes: tuple[int, ...], alpha: float = 0.01) -> None:
+        self.trie = trie
+        self.sizes = sizes
+        self.alpha = alpha
+
+    def __call__(self, depth: int, node: Tensor) -> Tensor:
+        """Log-prior (..., sizes[depth]) of the code after the prefixes `node` (...) at `depth`.
+
+        A node of -1 stands for a prefix that no SID has.
+        """
+        trie, size = self.trie, self.sizes[depth]
+        known = node >= 0
+        node = node.clamp(min=0)
+        if depth == 0:
+            total = torch.full(node.shape, float(trie.n_items), device=node.device)
+        else:
+            total = trie.below[depth - 1][node].float()
+        total = torch.where(known, total, 0.0)
+        floor = (total + self.alpha * size).log()[..., None]
+        # One column more than there are codes takes what is written for absent children.
+        logs = torch.full((*node.shape, size + 1), self.alpha, device=node.device).log() - floor
+        step = torch.arange(trie.most_children[depth], device=node.device)
+        real = (step < trie.n_children[depth][node][..., None]) & known[..., None]
+        child = torch.where(real, trie.first_child[depth][node][..., None] + step, 0)
+        code = torch.where(real, trie.code[depth][child], size)
+        value = (trie.below[depth][child].float() + self.alpha).log() - floor
+        return logs.scatter(-1, code, value)[..., :size]
+
 
 _EMBEDDED = ("history", "decoder", "alignment")  # places reached through embeddings
 
@@ -213,7 +258,12 @@ class CausalRecommender(Recommender):
         return self._logits(self.norm(query), position, self._node(prefix))
 
     def loss(
-        self, view: CodeView, index: Tensor, lengths: Tensor, smoothing: float = 0.0
+        self,
+        view: CodeView,
+        index: Tensor,
+        lengths: Tensor,
+        smoothing: float = 0.0,
+        starts: Tensor | None = None,
     ) -> Losses:
         """See the base class; every position of every history is a target but the first."""
         # One pass for each distinct way in: without joint training there is one.
@@ -222,7 +272,7 @@ class CausalRecommender(Recommender):
             soft: self.item_vectors(embedded[soft], view.codes)
             for soft in {view.soft("history"), view.soft("alignment")}
         }
-        hidden = self.encoder(vectors[view.soft("history")][index[:, :-1]])  # (B, T, d)
+        hidden = self.encoder(vectors[view.soft("history")][index[:, :-1]], starts)  # (B, T, d)
         target = index[:, 1:]
         batch, steps, d = hidden.shape
         length = self.spelled
@@ -237,9 +287,10 @@ class CausalRecommender(Recommender):
             dim=2,
         ).flatten(1, 2)  # (B, T * length, d)
         at = torch.arange(steps, device=index.device)
-        causal = (at[:, None] >= at).repeat_interleave(length, dim=0)  # (T * length, T)
+        seen = at[:, None] >= at if starts is None else same_piece(starts[:, :steps])[:, None]
+        seen = seen.repeat_interleave(length, dim=-2)  # (..., T * length, T)
         for block in self.decoder:
-            query = block(query, hidden, causal)
+            query = block(query, hidden, seen)
         real = at < (lengths - 1)[:, None]  # (B, T)
         query = self.norm(query).view(batch, steps, length, d)[real]
         codes = targets[real]

@@ -107,9 +107,26 @@ class CausalEncoder(nn.Module):
         self.norm = nn.RMSNorm(d_model)
         self.dropout = dropout
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, d) to (B, T, d), T at most `max_history`."""
-        x = dropout(x + self.positions[: x.shape[1]], self.dropout, self.training)
+    def forward(self, x: Tensor, starts: Tensor | None = None) -> Tensor:
+        """(B, T, d) to (B, T, d), T at most `max_history`.
+
+        With `starts`, LongTensor (B, T or more), an event sees those of its own piece only, and
+        counts its position from where that begins.
+        """
+        steps = x.shape[1]
+        if starts is None:
+            places, mask = self.positions[:steps], None
+        else:
+            at = torch.arange(steps, device=x.device)
+            places = self.positions[at - starts[:, :steps]]
+            mask = same_piece(starts[:, :steps])[:, None]
+        x = dropout(x + places, self.dropout, self.training)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, mask=mask)
         return self.norm(x)
+
+
+def same_piece(starts: Tensor) -> Tensor:
+    """(B, T, T) whether an event (row) sees another: not after it, and in its piece."""
+    at = torch.arange(starts.shape[1], device=starts.device)
+    return (at[:, None] >= at) & (at >= starts[:, :, None])

@@ -37,9 +37,18 @@ class Sasrec(nn.Module):
         hidden = self.encoder(F.embedding(items, self.items))
         return last_positions(hidden, lengths) @ self.items.T + self.bias
 
-    def loss(self, items: Tensor, lengths: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy in nats an event; each event but a history's first is a target."""
-        hidden = self.encoder(F.embedding(items[:, :-1], self.items))
+    def loss(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        smoothing: float = 0.0,
+        starts: Tensor | None = None,
+    ) -> Tensor:
+        """Mean cross-entropy in nats an event; each event but a history's first is a target.
+
+        `starts` as in `Batch`.
+        """
+        hidden = self.encoder(F.embedding(items[:, :-1], self.items), starts)
         at = torch.arange(hidden.shape[1], device=items.device)
         real = at < (lengths - 1)[:, None]
         logits = hidden[real] @ self.items.T + self.bias

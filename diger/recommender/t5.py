@@ -240,9 +240,15 @@ class T5Recommender(Recommender):
         return self._logits(self._decode(memory, known)[:, :, -1], position)
 
     def loss(
-        self, view: CodeView, index: Tensor, lengths: Tensor, smoothing: float = 0.0
+        self,
+        view: CodeView,
+        index: Tensor,
+        lengths: Tensor,
+        smoothing: float = 0.0,
+        starts: Tensor | None = None,
     ) -> Losses:
         """See the base class; the last event of each history is its only target."""
+        assert starts is None  # refused when the recipe is read
         history, decoder = view.soft("history"), view.soft("decoder")
         # (n, length, d); one pass for each distinct way in: without joint training there is one.
         embedded = {soft: self.codes(view, soft) for soft in {history, decoder}}

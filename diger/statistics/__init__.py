@@ -4,13 +4,10 @@ Pure functions of numpy arrays, frames and opened bundles; imports without torch
 """
 
 from diger.statistics.bootstrap import Difference, Interval, compare
-from diger.statistics.guards import refusals
-from diger.statistics.holm import holm
-from diger.statistics.paired import Paired, pair
+from diger.statistics.paired import Paired, pair, refusals
 from diger.statistics.randomisation import randomisation_p
-from diger.statistics.runs import runs_frame
-from diger.statistics.summary import summarise, summary_frame
-from diger.statistics.verdict import Claim, choose_group, claim, in_words, judge
+from diger.statistics.runs import runs_frame, summarise, summary_frame
+from diger.statistics.verdict import Claim, choose_group, claim, holm, in_words, judge
 
 __all__ = [
     "Claim",

@@ -11,13 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from diger.bundle.strip import strip_weights
+from diger.bundle.writer import strip_weights
 from diger.errors import Busy, DigerError, Stopped
-from diger.study.estimate import Estimate, estimate
 from diger.study.grid import Run
-from diger.study.job import Event, Job, Tell
-from diger.study.process import run_in_process
-from diger.study.progress import Cell, dependents_done, look, survey
+from diger.study.process import Event, Job, Tell, run_in_process
+from diger.study.progress import Cell, Estimate, dependents_done, estimate, look, survey
 
 Execute = Callable[[Job, Tell], None]
 
@@ -45,7 +43,7 @@ class Watcher:
 
     Attributes:
         began: a run, its number, how many there are to do, and the time for what is left with it.
-        event: of the run that goes on (`diger.study.job`).
+        event: of the run that goes on (`diger.study.process`).
         ended: a run, with its cell where it is done, else why it is not.
         say: a line about something else.
     """

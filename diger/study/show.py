@@ -14,10 +14,8 @@ from diger.bundle import documents
 from diger.statistics.randomisation import ABOUT
 from diger.statistics.verdict import Claim, in_words
 from diger.study.config import Study
-from diger.study.estimate import Estimate, duration, estimate, seconds_of
-from diger.study.files import seeds_in_words
-from diger.study.progress import Cell, State
-from diger.study.table import Results
+from diger.study.progress import Cell, Estimate, State, duration, estimate, seconds_of
+from diger.study.table import Results, seeds_in_words
 from diger.text import printable
 
 METRICS = ("recall@10", "ndcg@10")

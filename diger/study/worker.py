@@ -12,7 +12,7 @@ import sys
 from typing import TextIO
 
 from diger.errors import Busy, DigerError, Stopped
-from diger.study.job import Event, Job, Tell
+from diger.study.process import Event, Job, Tell
 
 SAY_EVERY_BATCHES = 20  # a progress bar needs no more
 

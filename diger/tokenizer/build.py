@@ -11,12 +11,11 @@ from torch import Tensor
 from diger.content.transform import ContentTransform
 from diger.errors import DigerError
 from diger.tokenizer.base import Tokenizer
-from diger.tokenizer.checkpoint import load_checkpoint
 from diger.tokenizer.config import TokenizerConfig
 from diger.tokenizer.distinct import distinct_codes
 from diger.tokenizer.from_file import FileTokenizer, read_sids
 from diger.tokenizer.residual_kmeans import ResidualKMeans
-from diger.tokenizer.rqvae import RQVAE
+from diger.tokenizer.rqvae import RQVAE, load_checkpoint
 
 __all__ = ["TokenizerConfig", "assign_catalogue", "build_tokenizer", "make_tokenizer"]
 

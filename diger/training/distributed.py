@@ -105,7 +105,8 @@ def share(batch: Batch) -> tuple[Batch, bool]:
     mine = slice(rank(), None, processes()) if present else slice(0, 1)
     lengths = batch.lengths[mine]
     items = batch.items[mine, : int(lengths.max())].contiguous()
-    return Batch(items, lengths, whole=batch), present
+    starts = None if batch.starts is None else batch.starts[mine, : items.shape[1]]
+    return Batch(items, lengths, starts, whole=batch), present
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter], weight: float) -> None:

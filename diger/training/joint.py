@@ -189,7 +189,7 @@ class JointTask:
     def _recommendation(
         self, view: CodeView, index: Tensor, batch: Batch
     ) -> tuple[Tensor, dict[str, float]]:
-        losses = self.model.loss(view, index, batch.lengths, self.smoothing)
+        losses = self.model.loss(view, index, batch.lengths, self.smoothing, batch.starts)
         return recommendation_loss(losses, self.alignment)
 
     def begin_update(self, update: int, updates: int) -> None:

@@ -11,12 +11,14 @@ processes must agree on goes through `diger.training.distributed`.
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -26,16 +28,48 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diger.config import EvaluationConfig, TrainingConfig
-from diger.data.batches import shuffled, training_order
+from diger.data.batches import training_order, varied
 from diger.data.dataset import Dataset
-from diger.errors import DigerError
+from diger.errors import DigerError, Stopped
 from diger.evaluation.metrics import summary
 from diger.evaluation.ranking import rank_split
 from diger.training import distributed
-from diger.training.interrupt import Interrupted, ctrl_c
-from diger.training.pace import count_updates
 from diger.training.state import Progress, load_state, save_state
-from diger.training.task import Task, count_targets, training_histories
+from diger.training.task import Task, count_targets, count_updates, training_histories
+
+# Ctrl-C during training: the batch is finished, the state saved, then the run stops.
+
+
+class Interrupted(Stopped):
+    """Ctrl-C, after the state was saved."""
+
+
+@contextmanager
+def ctrl_c(patient: bool = False) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C (or SIGTERM) was pressed; the first press waits for the batch to end.
+
+    A second press stops at once, unless `patient`: a launcher of several processes may send two
+    signals for one press, and kills those that take too long in any case.
+    """
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed and not patient:
+            raise KeyboardInterrupt
+        pressed = True
+
+    try:
+        before = {s: signal.signal(s, press) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals go elsewhere
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 SAVE_EVERY_SECONDS = 60.0
 FINAL_RATE = 0.02  # of the peak learning rate, where the cosine ends
@@ -226,9 +260,9 @@ class _Run:
             group["lr"] = peak * scale
         task.begin_update(progress.update, self.updates)
         whole = self.histories.batch(torch.as_tensor(rows, device=self.device))
-        if self.training.shuffle:
-            draw = (self.seed, self.epoch, progress.batch)
-            whole = shuffled(whole, self.training.shuffle, draw)
+        shuffle, short = self.training.shuffle, self.training.short
+        if shuffle or short:
+            whole = varied(whole, shuffle, short, (self.seed, self.epoch, progress.batch))
         batch, present = distributed.share(whole)
         targets = count_targets(task, whole.lengths)
         mine = targets if batch is whole else count_targets(task, batch.lengths)

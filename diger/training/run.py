@@ -37,9 +37,15 @@ from diger.training.environment import code_version
 from diger.training.export import RunRecord, write_bundle
 from diger.training.joint import JointTask
 from diger.training.loop import EpochEvent, FitResult, fit, peak_memory
-from diger.training.pace import count_updates, paced
 from diger.training.sids import Content, Sids, load_content, make_sids, sids_of_bundle
-from diger.training.task import SasrecTask, StaticTask, Task, training_histories
+from diger.training.task import (
+    SasrecTask,
+    StaticTask,
+    Task,
+    count_updates,
+    paced,
+    training_histories,
+)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ The loop knows nothing of methods. Frozen SIDs, SASRec, and later joint training
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from diger.config import JointConfig, TrainingConfig
 from diger.data.batches import Batch, Histories
 from diger.data.dataset import Dataset
 from diger.evaluation.rankers import SasrecRanker, SidRanker
@@ -153,7 +155,7 @@ class StaticTask(PlainTask):
         """Mean cross-entropy per code position, plus the alignment loss in its share."""
         unique, index = batch.distinct()
         view = CodeView(self.sids[unique], frequency=batch.frequency(unique))
-        losses = self.model.loss(view, index, batch.lengths, self.smoothing)
+        losses = self.model.loss(view, index, batch.lengths, self.smoothing, batch.starts)
         return recommendation_loss(losses, self.alignment)
 
     def ranker(self) -> Ranker:
@@ -173,8 +175,41 @@ class SasrecTask(PlainTask):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Mean cross-entropy an event."""
-        return self.model.loss(batch.items, batch.lengths, self.smoothing), {}
+        return self.model.loss(batch.items, batch.lengths, self.smoothing, batch.starts), {}
 
     def ranker(self) -> Ranker:
         """Every item scored."""
         return SasrecRanker(self.model)
+
+
+# Rates that hold for runs of any length.
+#
+# What is set per update (the tokenizer's and sigma's learning rates, the momentum of code usage,
+# the updates between two refreshes) does something else in a run with more updates: at one rate,
+# codewords move as far as there are updates to move them. A recipe therefore says for how many
+# updates its rates are, and a run with more or fewer goes slower or faster in proportion. Warm-up
+# and schedules go by shares of the run as it is.
+
+
+def count_updates(histories: int, training: TrainingConfig) -> int:
+    """Updates of a whole run, with the last, smaller batch of each epoch."""
+    return training.epochs * math.ceil(histories / training.batch_size)
+
+
+def paced(config: JointConfig, updates: int) -> JointConfig:
+    """`config` with its rates rescaled from `config.updates` updates to `updates`.
+
+    >>> config = JointConfig(learning_rate=2e-5, updates=1000)
+    >>> paced(config, 4000).learning_rate
+    5e-06
+    """
+    if not config.updates:
+        return config
+    factor = config.updates / updates
+    return config.model_copy(
+        update={
+            "learning_rate": config.learning_rate * factor,
+            "refresh": max(1, round(config.refresh / factor)) if config.refresh else 0,
+            "uncertainty": config.uncertainty.paced(factor),
+        }
+    )

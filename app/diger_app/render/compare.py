@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diger.charts.palette import method_colour
+from diger.charts.theme import method_colour
 from diger_app.render.text import beside, chips, empty, esc, item_button, method, notice, percent
 from diger_app.service import Recommended, Side
 from diger_app.shelf import Loaded, Shelf

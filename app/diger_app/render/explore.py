@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diger.charts.palette import method_colour
+from diger.charts.theme import method_colour
+from diger.explain.layout import squarify
 from diger.explain.moved import Move, moved_share, moves
 from diger.explain.prefixes import Neighbours, children, neighbours, rows_under
-from diger.explain.treemap import squarify
 from diger_app.render.text import (
     beside,
     chips,

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from diger.charts.palette import method_colour, method_mark
+from diger.charts.theme import method_colour, method_mark
 from diger.text import printable
 
 _MORE = {"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from diger.charts.palette import method_colour
+from diger.charts.theme import method_colour
 from diger.explain.tree import Branch, Level
 from diger_app.render.text import chips, esc, hue, item_button, method, percent
 from diger_app.service import words_for

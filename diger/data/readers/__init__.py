@@ -11,9 +11,8 @@ from pathlib import Path
 from diger.data.readers.amazon import AmazonReader
 from diger.data.readers.base import Progress, Reader
 from diger.data.readers.films import FilmsReader
-from diger.data.readers.made_up import MadeUpReader
 from diger.data.readers.recbole import RecBoleReader
-from diger.data.readers.simple import SimpleReader
+from diger.data.readers.simple import MadeUpReader, SimpleReader
 from diger.errors import DigerError, did_you_mean
 
 READERS: dict[str, type[Reader]] = {

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diger.data.readers.base import BATCH, EventBatch, ItemRecord, Progress, Reader, only_file
-from diger.data.readers.objects import objects
+from diger.data.readers.table import objects
 from diger.errors import DigerError
 
 _SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from diger.data.films.catalogue import films, item_frame
-from diger.data.films.examples import examples
+from diger.data.films.catalogue import examples, films, item_frame
 from diger.data.info import TimeUnit
 from diger.data.readers.base import BATCH, EventBatch, ItemRecord, Progress, Reader, with_gz
 from diger.data.readers.simple import SimpleReader
