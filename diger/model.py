@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from diger.bundle import schema
 from diger.bundle.catalogue import load_catalogue, with_text
-from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
 from diger.config import Recipe, validate
 from diger.content.models import TextEncoder, load_text_encoder
@@ -96,7 +95,7 @@ class Model:
         if columns:
             full = items[[*columns, "suffix"]].to_numpy(dtype=np.int64, copy=True)
             self.sids = torch.from_numpy(full).to(device)
-            found = entry(bundle.config, "tokenizer", "sizes")
+            found = bundle.about.tokenizer.get("sizes")
             if (
                 not isinstance(found, list)
                 or not all(
@@ -337,10 +336,10 @@ class Model:
         Raises:
             DigerError: another fingerprint.
         """
-        ours, theirs = self.bundle.config["dataset"]["fingerprint"], dataset.info.fingerprint
+        ours, theirs = self.bundle.about.dataset.fingerprint, dataset.info.fingerprint
         if ours != theirs:
             raise DigerError(
-                f"{self.bundle.name} was trained on {self.bundle.config['dataset']['name']} with "
+                f"{self.bundle.name} was trained on {self.bundle.about.dataset.name} with "
                 f"fingerprint {ours[:12]}, but this dataset ({dataset.name}) has {theirs[:12]}; "
                 "give the dataset it was trained on"
             )

@@ -30,7 +30,7 @@ def test_imports_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", [documents, tables, text])
+@pytest.mark.parametrize("module", [tables, text])
 def test_examples_in_docstrings(module):
     found = doctest.testmod(module)
     assert found.attempted and not found.failed

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diger.bundle.documents import entry
 from diger.bundle.reader import BrokenBundle, Bundle, list_bundles
 from diger.errors import DigerError, did_you_mean
 from diger.hub.address import is_address
@@ -117,7 +116,7 @@ class Library:
             self.problems.append((bundle.name, "config.json does not say what dataset it is of"))
             return
         shelf = self._shelf_for(data)
-        method = entry(bundle.config, "arm", "method")
+        method = bundle.about.arm.method
         if method not in METHODS:
             why = f"config.json: arm.method must be one of {', '.join(METHODS)}"
             self.problems.append((bundle.name, why))
@@ -125,7 +124,7 @@ class Library:
         if bundle.kind != "complete":
             reason = "it holds results only, without the weights to recommend with"
             shelf.unusable.append((bundle.name, reason))
-        elif entry(bundle.config, "backbone") not in SID_BACKBONES:
+        elif bundle.about.backbone not in SID_BACKBONES:
             reason = f"a {method} model ranks items without writing SIDs"
             shelf.unusable.append((bundle.name, reason))
         else:

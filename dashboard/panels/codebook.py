@@ -100,7 +100,7 @@ def usage(lens: Lens) -> Panel:
         raise DigerError(f"no run here recorded the use of codes at level {level}")
     most = max(int(grid["items"].max()) for *_, grid in grids)
     used = [f"{arm} uses {(grid['items'] > 0).sum()} of {len(grid)}" for arm, _, _, grid in grids]
-    seed = found[0].config.get("seed")
+    seed = found[0].about.seed
     return Panel(
         key="codebook-usage",
         finding=f"Codes of level {level}: {'; '.join(used)}",
@@ -171,7 +171,7 @@ def _one_seed(lens: Lens) -> Iterator[tuple[str, str, Bundle]]:
         if row is None:
             continue
         bundles = lens.library.of_group(row["group"])
-        wanted = [b for b in bundles if b.config.get("seed") == lens.view.seed]
+        wanted = [b for b in bundles if b.about.seed == lens.view.seed]
         yield str(row["arm"]), method, (wanted or bundles)[0]
 
 

@@ -80,7 +80,7 @@ def curves(lens: Lens) -> Panel:
     column = f"validation_{lens.view.metric}"
     frame = stack([(a, a.name, 0), (b, b.name, 0)], schema.HISTORY, [column])
     chosen = pd.DataFrame(
-        [{"arm": x.name, "seed": 0, "epoch": x.config.get("selected_epoch")} for x in (a, b)]
+        [{"arm": x.name, "seed": 0, "epoch": x.about.selected_epoch} for x in (a, b)]
     ).dropna()
     figure = curve_figure(frame, column, f"validation {lens.view.metric}", chosen=chosen)
     best = frame.dropna(subset=[column]).groupby("arm", sort=False)[column].max()

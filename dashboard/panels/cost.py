@@ -8,7 +8,6 @@ from dashboard.analysis import chosen, comparable
 from dashboard.panel import Figure, Lens, Page, Panel, sentence
 from dashboard.panels.curves import MOST_NAMED
 from dashboard.serving import latencies
-from diger.bundle.documents import entry
 from diger.bundle.reader import Bundle
 from diger.charts.lift import pareto_chart
 from diger.errors import DigerError
@@ -174,7 +173,7 @@ def _fastest(lens: Lens, bundle: Bundle) -> float:
     """Seconds of the fastest epoch; 0 where nothing is trained, NaN where it was not recorded."""
 
     def read() -> float:
-        if entry(bundle.config, "arm", "method") == "popularity":
+        if bundle.about.arm.method == "popularity":
             return 0.0
         history = bundle.history
         if history is None or "seconds" not in history:

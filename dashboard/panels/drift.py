@@ -131,7 +131,7 @@ def first_code_flows(lens: Lens) -> Panel:
     if row is None:
         raise DigerError(f"no {lens.view.challenger} runs on {lens.title(lens.dataset)}")
     bundles = lens.library.of_group(row["group"])
-    bundle = next((b for b in bundles if b.config.get("seed") == lens.view.seed), bundles[0])
+    bundle = next((b for b in bundles if b.about.seed == lens.view.seed), bundles[0])
     if bundle.items is None:
         raise DigerError(f"{bundle.name} has no items.parquet")
     frame = flows(bundle.items)
@@ -143,7 +143,7 @@ def first_code_flows(lens: Lens) -> Panel:
     return Panel(
         key="drift-flows",
         finding=f"{moved:.0%} of items left their first code ({row['arm']}, seed "
-        f"{bundle.config.get('seed')})",
+        f"{bundle.about.seed})",
         figures=(Figure(chart=ribbon_chart(frame, str(row["method"])), table=frame),),
         notes=(
             "Left: first codes at the start of joint training (the static ones). Right: those "
@@ -186,7 +186,7 @@ def _changes(lens: Lens) -> tuple[pd.DataFrame, tuple[str, ...]]:
         if bundle.items is None or tables.sids(bundle.items, "start") is None:
             continue
         frame = lens.remember(("changes", bundle.hash), partial(changes, bundle.items))
-        method = str((bundle.config.get("arm") or {}).get("method", ""))
+        method = bundle.about.arm.method
         parts.append(frame.assign(arm=arm, method=method, seed=seed))
         used.append(bundle.hash)
     if not parts:

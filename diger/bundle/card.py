@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from diger.bundle import documents, schema, tables
-from diger.bundle.documents import Result, entry, is_number
+from diger.bundle.documents import Config, Result, is_number
 from diger.bundle.picture import codes_at
 from diger.errors import DigerError
 from diger.text import markdown
@@ -42,13 +42,13 @@ class Sibling:
     repository: str | None = None
 
     @property
-    def method(self) -> str:
-        """`static`, `differentiable`, ..."""
-        return str(entry(self.config, "arm", "method") or "sibling")
+    def about(self) -> Config:
+        """`config` with its types."""
+        return Config.read(self.config)
 
 
 def results_section(
-    config: Mapping[str, Any], metrics: Mapping[str, Any], sibling: Sibling | None = None
+    about: Config, metrics: Mapping[str, Any], sibling: Sibling | None = None
 ) -> str:
     """Metrics of every split and decoding, after those beside the sibling's where one is given."""
     results = list(documents.results(metrics))
@@ -69,17 +69,17 @@ def results_section(
     parts = [
         "## Results",
         "Item-level, every item of the catalogue a candidate, no sampled negatives.",
-        "" if sibling is None else _beside(config, metrics, sibling),
+        "" if sibling is None else _beside(about, metrics, sibling),
         table(["split", "decoding", "users", *names], rows),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def usage_section(codes: pd.DataFrame | None, config: Mapping[str, Any]) -> str:
+def usage_section(codes: pd.DataFrame | None, about: Config) -> str:
     """The picture of code usage and its figures; empty where there are no codes."""
     if codes is None or codes.empty:
         return ""
-    epoch, now = codes_at(codes, config.get("selected_epoch"))
+    epoch, now = codes_at(codes, about.selected_epoch)
     rows, said = [], []
     for level, part in now.groupby("level"):
         items = part["items"].to_numpy()
@@ -93,7 +93,7 @@ def usage_section(codes: pd.DataFrame | None, config: Mapping[str, Any]) -> str:
     return f"{picture}\n\n{facts}\n\nEffective codes: exp of the entropy, at epoch {epoch}."
 
 
-def _beside(config: Mapping[str, Any], metrics: Mapping[str, Any], sibling: Sibling) -> str:
+def _beside(about: Config, metrics: Mapping[str, Any], sibling: Sibling) -> str:
     """The table of this bundle's headline figures beside the sibling's, and what it can show."""
     ours, theirs = _comparable(metrics, sibling.metrics)
     if ours is None or theirs is None:
@@ -107,17 +107,17 @@ def _beside(config: Mapping[str, Any], metrics: Mapping[str, Any], sibling: Sibl
         rows.append([name, f"{mine:.4f}", f"{other:.4f}", f"{mine - other:+.4f}{relative}"])
     if not rows:
         return ""
-    method = str(entry(config, "arm", "method") or "this bundle")
-    name = markdown(sibling.config.get("name") or "a sibling")
+    beside = sibling.about
+    method, its_method = about.arm.method or "this bundle", beside.arm.method or "sibling"
+    name = markdown(beside.name or "a sibling")
     if sibling.repository is not None:
         name = f"[{name}](https://huggingface.co/{sibling.repository})"
-    seeds = [document.get("seed") for document in (config, sibling.config)]
-    drawn = f"seed {seeds[0]}" if seeds[0] == seeds[1] else f"seeds {seeds[0]} and {seeds[1]}"
+    seeds = f"s {about.seed} and {beside.seed}" if about.seed != beside.seed else f" {about.seed}"
     return (
-        f"### Beside its {markdown(sibling.method)} sibling\n\n"
-        + table([ours["split"], f"**{markdown(method)}**", markdown(sibling.method), ""], rows)
+        f"### Beside its {markdown(its_method)} sibling\n\n"
+        + table([ours["split"], f"**{markdown(method)}**", markdown(its_method), ""], rows)
         + f"\n\nThe sibling is {name}: same data, split, backbone and decoding "
-        f"({markdown(ours.get('decoding', ''))}). One run each ({markdown(drawn)}), so a small "
+        f"({markdown(ours.get('decoding', ''))}). One run each (seed{seeds}), so a small "
         "difference may be chance."
     )
 
@@ -208,45 +208,43 @@ def model_card(
         repository: where on the Hub it will be, `owner/name`; without, the example loads from a
             folder of the bundle's name.
     """
-    name = str(config.get("name") or "DIGER bundle")
+    about = Config.read(config)
+    name = about.name or "DIGER bundle"
     sections = [
         f"# {markdown(name)}",
-        _what(config, complete),
+        _what(about, complete),
         _loading(f"hub://{repository}" if repository else name, items, complete),
-        results_section(config, metrics, sibling),
-        _sids(items, codes, config),
-        _limits(config),
-        _training(config),
-        _data(config, items),
+        results_section(about, metrics, sibling),
+        _sids(items, codes, about),
+        _limits(about),
+        _training(about),
+        _data(about, items),
         _CITATION,
     ]
     body = "\n\n".join(section for section in sections if section)
-    return f"---\n{_front_matter(config, metrics, name, licence)}\n---\n\n{body}\n"
+    return f"---\n{_front_matter(about, metrics, name, licence)}\n---\n\n{body}\n"
 
 
-def _front_matter(
-    config: Mapping[str, Any], metrics: Mapping[str, Any], name: str, licence: str | None
-) -> str:
+def _front_matter(about: Config, metrics: Mapping[str, Any], name: str, licence: str | None) -> str:
     try:
         from huggingface_hub import EvalResult, ModelCardData
     except ImportError:
         raise DigerError(
             "writing a model card needs huggingface_hub: pip install 'huggingface_hub>=1.0'"
         ) from None
-    simulated = entry(config, "dataset", "simulated") is True
+    simulated = about.dataset.simulated
     licence = licence or ("mit" if simulated else "other")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
         raise DigerError(f"licence must be an identifier such as mit or cc-by-4.0, got {licence!r}")
-    method = entry(config, "arm", "method")
-    dataset = entry(config, "dataset", "name") or "unknown"
+    method, dataset = about.arm.method, about.dataset.name or "unknown"
     tested = documents.headline(metrics, "test") or documents.Result(metrics={})
     decoding = tested.get("decoding", "decoding unknown")
     evaluated = [
         EvalResult(
             task_type="recommendation",
             task_name="Next-item recommendation",
-            dataset_type=str(dataset),
-            dataset_name=str(entry(config, "dataset", "title") or dataset),
+            dataset_type=dataset,
+            dataset_name=about.dataset.title or dataset,
             dataset_split="test",
             metric_type=metric.partition("@")[0],
             metric_name=f"{metric} ({decoding})",
@@ -259,58 +257,55 @@ def _front_matter(
         license=licence,
         license_name="terms-of-the-dataset" if licence == "other" else None,
         library_name="diger",
-        tags=[*TAGS, *([str(method)] if method else []), *(["simulated"] if simulated else [])],
-        base_model=_encoder_on_hub(config),
+        tags=[*TAGS, *([method] if method else []), *(["simulated"] if simulated else [])],
+        base_model=_encoder_on_hub(about),
         model_name=name,
         eval_results=evaluated or None,
-        dataset=str(dataset),
+        dataset=dataset,
         # What a list of bundles shows without fetching any.
         diger={
-            **{key: entry(config, "arm", key) for key in ("method", "decay", "noise")},
-            "backbone": config.get("backbone"),
-            "seed": config.get("seed"),
-            "fingerprint": entry(config, "dataset", "fingerprint"),
+            **about.arm.model_dump(),
+            "backbone": about.backbone,
+            "seed": about.seed,
+            "fingerprint": about.dataset.fingerprint,
         },
     ).to_yaml()
 
 
-def _what(config: Mapping[str, Any], complete: bool) -> str:
-    dataset = entry(config, "dataset", "title") or entry(config, "dataset", "name")
+def _what(about: Config, complete: bool) -> str:
+    dataset = about.dataset.label
     lines = [
         "A next-item recommender trained with DIGER, differentiable semantic IDs for generative "
         "recommendation ([arXiv 2601.19711](https://arxiv.org/abs/2601.19711)).",
-        _METHODS.get(str(entry(config, "arm", "method")), ""),
+        _METHODS.get(about.arm.method, ""),
         f"Dataset: {markdown(dataset)}." if dataset else "",
         "" if complete else "**Results only**: this bundle carries no weights.",
     ]
-    if entry(config, "dataset", "simulated") is True:
+    if about.dataset.simulated:
         lines.append("**The data is simulated**: no figure here says anything about real people.")
     return "\n\n".join(line for line in lines if line)
 
 
-def _training(config: Mapping[str, Any]) -> str:
-    arm = [entry(config, "arm", key) for key in ("method", "decay", "noise")]
-    seconds = entry(config, "seconds")
-    hardware = entry(config, "hardware")
-    peak = config.get("peak_memory_bytes")
-    rows = [
-        ["recipe", entry(config, "recipe", "name")],
-        ["method / decay / noise", " / ".join(map(str, arm)) if all(arm) else None],
-        ["backbone", config.get("backbone")],
-        ["content", _sources(config)],
-        ["item text encoder", _encoder(config)],
-        ["parameters", count(config.get("parameters"))],
-        ["seed", config.get("seed")],
-        ["selected epoch", config.get("selected_epoch")],
-        ["seconds", _pairs(seconds, lambda v: f"{v:,.1f}" if is_number(v) else "")],
-        ["peak memory", f"{peak / 2**20:,.0f} MiB" if is_number(peak) else None],
-        ["hardware", _pairs(hardware, str)],
-        ["code version", config.get("code_version")],
+def _training(about: Config) -> str:
+    arm, peak = about.arm.parts, about.peak_memory_bytes
+    rows: list[list[Any]] = [
+        ["recipe", about.recipe.get("name")],
+        ["method / decay / noise", " / ".join(arm) if all(arm) else None],
+        ["backbone", about.backbone],
+        ["content", _sources(about)],
+        ["item text encoder", _encoder(about)],
+        ["parameters", count(about.parameters)],
+        ["seed", about.seed],
+        ["selected epoch", about.selected_epoch],
+        ["seconds", ", ".join(f"{phase} {v:,.1f}" for phase, v in about.seconds.items())],
+        ["peak memory", f"{peak / 2**20:,.0f} MiB" if peak else None],
+        ["hardware", ", ".join(f"{k} {v}" for k, v in about.hardware if v not in (None, ""))],
+        ["code version", about.code_version],
     ]
     return "## How it was trained\n\n" + facts(rows)
 
 
-def _sids(items: pd.DataFrame | None, codes: pd.DataFrame | None, config: Mapping[str, Any]) -> str:
+def _sids(items: pd.DataFrame | None, codes: pd.DataFrame | None, about: Config) -> str:
     sids = None if items is None else tables.sids(items)
     if sids is None or not len(sids):
         return ""
@@ -323,7 +318,7 @@ def _sids(items: pd.DataFrame | None, codes: pd.DataFrame | None, config: Mappin
     if start is not None:
         moved = (sids[:, :-1] != start[:, :-1]).any(axis=1).mean()
         text += f" {moved:.1%} have codes other than at the start of joint training."
-    usage = usage_section(codes, config)
+    usage = usage_section(codes, about)
     return f"{text}\n\n{usage}" if usage else text
 
 
@@ -345,7 +340,7 @@ def _loading(where: str, items: pd.DataFrame | None, complete: bool) -> str:
     )
 
 
-def _limits(config: Mapping[str, Any]) -> str:
+def _limits(about: Config) -> str:
     limits = [
         "It recommends only items of its own catalogue, and reflects the people, the time and the "
         "popularity bias of its data.",
@@ -354,7 +349,7 @@ def _limits(config: Mapping[str, Any]) -> str:
         "Offline figures on one dataset: they do not show that people would be better served, and "
         "compare only with figures made with the same data, split and decoding.",
     ]
-    if entry(config, "dataset", "simulated") is True:
+    if about.dataset.simulated:
         limits.insert(0, "Trained on simulated data: good for trying the tools, for nothing else.")
     return (
         "## Intended use and limits\n\nResearch on semantic IDs and generative recommendation, and "
@@ -362,50 +357,38 @@ def _limits(config: Mapping[str, Any]) -> str:
     )
 
 
-def _data(config: Mapping[str, Any], items: pd.DataFrame | None) -> str:
-    def of(key: str) -> Any:
-        return entry(config, "dataset", key)
-
-    counts = [count(of(key)) for key in ("users", "items", "events")]
+def _data(about: Config, items: pd.DataFrame | None) -> str:
+    dataset = about.dataset
+    counts = [count(n) for n in (dataset.users, dataset.items, dataset.events)]
     has_text = items is not None and any(c in items.columns for c in schema.TEXT_COLUMNS)
     rows = [
-        ["dataset", of("title") or of("name")],
-        ["terms", of("licence")],
-        ["source", of("source")],
+        ["dataset", dataset.label],
+        ["terms", dataset.licence],
+        ["source", dataset.source],
         ["users / items / events", " / ".join(counts) if all(counts) else ""],
-        ["split", of("split")],
-        ["simulated", {True: "yes", False: "no"}.get(of("simulated"))],
+        ["split", dataset.split],
+        ["simulated", "yes" if dataset.simulated else "no"],
         ["item text in the bundle", "yes" if has_text else "no"],
-        ["fingerprint", of("fingerprint")],
+        ["fingerprint", dataset.fingerprint],
     ]
     return "## Data and licence\n\n" + facts(rows)
 
 
-def _sources(config: Mapping[str, Any]) -> str:
+def _sources(about: Config) -> str:
     """What the content vectors were made from: sources and how many items had each."""
-    listed = entry(config, "content", "sources")
-    rows = [
-        [entry(source, key) for key in ("name", "weight", "items")]
-        for source in (listed if isinstance(listed, list) else ())
-    ]
-    return ", ".join(f"{name} (weight {weight}, {items} items)" for name, weight, items in rows)
+    return ", ".join(
+        f"{one.name} (weight {one.weight}, {one.items} items)" for one in about.content.sources
+    )
 
 
-def _encoder(config: Mapping[str, Any]) -> str:
+def _encoder(about: Config) -> str:
     """The encoder that the content vectors came from, with its revision."""
-    name, revision = (entry(config, "content", key) for key in ("encoder", "revision"))
-    return f"{name} at {str(revision)[:12]}" if name and revision else str(name or "")
+    name, revision = about.content.encoder, about.content.revision
+    return f"{name} at {revision[:12]}" if name and revision else name
 
 
-def _encoder_on_hub(config: Mapping[str, Any]) -> str | None:
+def _encoder_on_hub(about: Config) -> str | None:
     """The encoder's repository; None where the vectors are the user's own or a folder's."""
-    name = str(entry(config, "content", "encoder") or "")
+    name = about.content.encoder
     parts = name.split("/")
     return name if len(parts) == 2 and all(map(_PLAIN.fullmatch, parts)) else None
-
-
-def _pairs(value: object, show: Any) -> str:
-    """`{"training": 12.0}` as "training 12", in its order."""
-    if not isinstance(value, Mapping):
-        return ""
-    return ", ".join(f"{key} {show(v)}" for key, v in value.items() if v not in (None, ""))

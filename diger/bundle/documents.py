@@ -1,15 +1,18 @@
 """The layout of a bundle's two JSON documents, `config.json` and `metrics.json`.
 
-The types document the layout; reading is tolerant (a missing key is simply missing), writing is
+Reading is tolerant: what is missing, or is not what it should be, is None (or empty). Writing is
 strict about the few keys that every window and chart relies on. Metrics are item-level only: see
 `diger.evaluation.metrics`.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict, TypeGuard
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diger.errors import DigerError, did_you_mean
 from diger.names import BACKBONES, METHODS
@@ -19,94 +22,130 @@ NOISES = ("gumbel", "gaussian", "none")
 SPLITS = ("validation", "test")
 
 
-class DatasetEntry(TypedDict, total=False):
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class DatasetEntry(_Entry):
     """What the bundle says of its data; `text_may_be_published` decides what may travel."""
 
-    name: str
-    title: str
-    fingerprint: str  # of ids, events and split
-    text_fingerprint: str  # of the items' text
-    simulated: bool
-    text_may_be_published: bool
-    licence: str
-    source: str
-    users: int
-    items: int
-    events: int
-    split: str  # "leave-one-out" or "temporal"
+    name: str = ""
+    title: str = ""
+    fingerprint: str = ""  # of ids, events and split
+    text_fingerprint: str | None = None  # of the items' text
+    simulated: bool = False
+    text_may_be_published: bool = False
+    licence: str = ""
+    source: str = ""
+    users: int | None = None
+    items: int | None = None
+    events: int | None = None
+    split: str = ""  # "leave-one-out" or "temporal"
+
+    @property
+    def label(self) -> str:
+        """Its title, or its name."""
+        return self.title or self.name
 
 
-class ArmEntry(TypedDict, total=False):
+class ArmEntry(_Entry):
     """Method (of METHODS), uncertainty decay by its name, and noise (of NOISES)."""
 
-    method: str
-    decay: str
-    noise: str
+    method: str = ""
+    decay: str = ""
+    noise: str = ""
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """Method, decay and noise."""
+        return self.method, self.decay, self.noise
 
 
-class HardwareEntry(TypedDict, total=False):
+class HardwareEntry(_Entry):
     """What the run was made on."""
 
-    device: str
-    cpu: str
-    threads: int
-    torch: str
-    python: str
-    processes: int  # where several trained together; memory is that of the first
+    device: str = ""
+    cpu: str = ""
+    threads: int | None = None
+    torch: str = ""
+    python: str = ""
+    processes: int | None = None  # where several trained together; memory is that of the first
 
 
-class OriginEntry(TypedDict, total=False):
+class OriginEntry(_Entry):
     """A bundle from which a run took something.
 
     `hash` changes where its weights are dropped later; those of its `files` do not.
     """
 
-    name: str
-    arm: ArmEntry
-    seed: int
-    hash: str
-    files: dict[str, str]  # what was taken, or follows from it: name -> SHA-256
+    name: str = ""
+    arm: ArmEntry = ArmEntry()
+    seed: int | None = None
+    hash: str = ""
+    files: dict[str, str] = {}  # what was taken, or follows from it: name -> SHA-256
 
 
-class SourceEntry(TypedDict):
+class SourceEntry(_Entry):
     """One source of content."""
 
-    name: str  # "text", "behaviour", or the name of a file of vectors
-    revision: str
-    weight: float
-    items: int  # that had it; the others' share was estimated from what they had
+    name: str = ""  # "text", "behaviour", or the name of a file of vectors
+    revision: str = ""
+    weight: float | None = None
+    items: int | None = None  # that had it; the others' share was estimated from what they had
 
 
-class ContentEntry(TypedDict, total=False):
+class ContentEntry(_Entry):
     """The item vectors that SIDs were made of."""
 
-    encoder: str
-    revision: str  # of its weights; of a file of vectors, its hash
-    max_tokens: int | None
-    vectors_sha256: str  # of the raw (or fused) vectors, float32, row by row
-    sources: list[SourceEntry]  # what they were made from
+    encoder: str = ""
+    revision: str | None = None  # of its weights; of a file of vectors, its hash
+    max_tokens: int | None = None
+    vectors_sha256: str = ""  # of the raw (or fused) vectors, float32, row by row
+    sources: list[SourceEntry] = []  # what they were made from
 
 
-class Config(TypedDict, total=False):
+class Config(_Entry):
     """`config.json`. `recipe` and `tokenizer` hold whole typed configurations as mappings."""
 
-    format: int
-    name: str
-    dataset: DatasetEntry
-    arm: ArmEntry
-    recipe: dict[str, Any]  # has "name"
-    seed: int
-    sids_from: OriginEntry | None  # whose tokenizer and SIDs it took
-    start_from: OriginEntry | None  # whose recommender it started from
-    code_version: str
-    hardware: HardwareEntry
-    seconds: dict[str, float]  # phase (tokenizer, training, evaluation, ...) -> seconds
-    peak_memory_bytes: int
-    parameters: int
-    selected_epoch: int
-    tokenizer: dict[str, Any]  # and file_sha256 or checkpoint_sha256, of the file it was read from
-    content: ContentEntry
-    backbone: str  # one of BACKBONES
+    format: int | None = None
+    name: str = ""
+    dataset: DatasetEntry = DatasetEntry()
+    arm: ArmEntry = ArmEntry()
+    recipe: dict[str, Any] = {}  # has "name"
+    seed: int | None = None
+    sids_from: OriginEntry | None = None  # whose tokenizer and SIDs it took
+    start_from: OriginEntry | None = None  # whose recommender it started from
+    code_version: str = ""
+    hardware: HardwareEntry = HardwareEntry()
+    seconds: dict[str, float] = {}  # phase (tokenizer, training, evaluation, ...) -> seconds
+    peak_memory_bytes: int | None = None
+    parameters: int | None = None
+    selected_epoch: int | None = None
+    tokenizer: dict[str, Any] = {}  # and file_sha256 or checkpoint_sha256, of what it was read from
+    content: ContentEntry = ContentEntry()
+    backbone: str = ""  # one of BACKBONES
+
+    @classmethod
+    def read(cls, document: object) -> Config:
+        """`document` as far as it is what it should be; never an error."""
+        values = dict(document) if isinstance(document, Mapping) else {}
+        while True:
+            try:
+                return cls.model_validate_json(json.dumps(values, default=str))
+            except ValidationError as error:
+                for fault in error.errors():
+                    _drop(values, fault["loc"])
+
+
+def _drop(values: dict[Any, Any], path: tuple[int | str, ...]) -> None:
+    """Take out of `values` the key at `path`, or the nearest one above it that is there."""
+    for key in path[:-1]:
+        if not isinstance(values.get(key), dict):
+            values.pop(key, None)
+            return
+        values[key] = dict(values[key])
+        values = values[key]
+    values.pop(path[-1], None)
 
 
 class Result(TypedDict, total=False):
@@ -123,18 +162,6 @@ class Result(TypedDict, total=False):
 def is_number(value: object) -> TypeGuard[int | float]:
     """A finite int or float; booleans are neither."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def entry(document: Mapping[str, Any], *path: str) -> Any:
-    """The value at a path of keys, None where any of them is missing.
-
-    >>> entry({"dataset": {"name": "toys"}}, "dataset", "name")
-    'toys'
-    """
-    value: Any = document
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def results(metrics: Mapping[str, Any], split: str | None = None) -> Iterator[Result]:
@@ -159,18 +186,24 @@ def check_config(config: object) -> None:
     if not isinstance(config, Mapping):
         raise DigerError(f"config.json must be an object, got {type(config).__name__}")
     for path, kind in _CONFIG_KEYS.items():
-        keys = path.split(".")
-        value = entry(config, *keys)
+        value = _at(config, path)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             got = "nothing" if value is None else printable(repr(value), 40)
             raise DigerError(f"config.json: {path} must be {kind.__name__}, got {got}")
     for path, choices in _CONFIG_CHOICES.items():
-        value = entry(config, *path.split("."))
+        value = _at(config, path)
         if value not in choices:
             raise DigerError(
                 f"config.json: {path} must be one of {', '.join(choices)}, "
                 f"got {printable(repr(value), 40)}{did_you_mean(str(value), choices)}"
             )
+
+
+def _at(document: Mapping[str, Any], path: str) -> Any:
+    value: Any = document
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def check_metrics(metrics: object) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diger.bundle import schema, swap
+from diger.bundle.documents import Config
 from diger.bundle.manifest import MAX_BYTES, FileEntry, Manifest, located, parse_json
 from diger.bundle.tensors import metadata_of, unpack
 from diger.errors import DigerError, did_you_mean
@@ -30,8 +31,9 @@ _NOT_OURS = frozenset((".gitattributes", ".git", ".cache", ".DS_Store"))
 class Bundle:
     """A checked bundle; make one with `Bundle.open`. Tables and tensors are read when asked for.
 
-    `config` and `metrics` are as `diger.bundle.documents` lays out; `hash`, the manifest's SHA-256,
-    is the bundle's identity. Frames are shared between calls: copy one before changing it.
+    `config` and `metrics` are as `diger.bundle.documents` lays out, `about` is the former with its
+    types; `hash`, the manifest's SHA-256, is the bundle's identity. Frames are shared between
+    calls: copy one before changing it.
     """
 
     def __init__(self, path: Path, manifest: Manifest, identity: str) -> None:
@@ -39,6 +41,7 @@ class Bundle:
         self.manifest = manifest
         self.hash = identity
         self.config: dict[str, Any] = {}
+        self.about = Config()
         self.metrics: dict[str, Any] = {}
         self._frames: dict[str, pd.DataFrame] = {}
 
@@ -65,14 +68,14 @@ class Bundle:
             for name in sorted(bundle.manifest.files) if verify else ():
                 bundle._bytes(name)
             bundle.config = parse_json(bundle._bytes(schema.CONFIG), schema.CONFIG)
+            bundle.about = Config.read(bundle.config)
             bundle.metrics = parse_json(bundle._bytes(schema.METRICS), schema.METRICS)
         return bundle
 
     @property
     def name(self) -> str:
         """The name in its configuration, the folder's where it has none."""
-        name = self.config.get("name")
-        return name if isinstance(name, str) and name else self.path.absolute().name
+        return self.about.name or self.path.absolute().name
 
     @property
     def kind(self) -> schema.Kind:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diger.bundle import documents, tables
-from diger.bundle.documents import entry, is_number
+from diger.bundle.documents import Config, is_number
 from diger.bundle.reader import BrokenBundle, Bundle
 from diger.text import printable
 from diger.tokenizer.stats import collision_stats, perplexity
@@ -49,9 +49,9 @@ def listing(found: list[Bundle | BrokenBundle]) -> Group:
         values = tested["metrics"] if tested else {}
         table.add_row(
             name,
-            _text(entry(bundle.config, "dataset", "name")),
-            _text(_arm(bundle.config)),
-            _text(bundle.config.get("seed")),
+            _text(bundle.about.dataset.name),
+            _text(_arm(bundle.about)),
+            _text(bundle.about.seed),
             _metric(values.get("recall@10")),
             _metric(values.get("ndcg@10")),
             bundle.kind,
@@ -61,28 +61,27 @@ def listing(found: list[Bundle | BrokenBundle]) -> Group:
 
 def facts(bundle: Bundle) -> Table:
     """What it is: dataset, arm, training, cost."""
-    config = bundle.config
-    peak = config.get("peak_memory_bytes")
-    sizes = {key: _count(entry(config, "dataset", key)) for key in ("users", "items", "events")}
+    about, dataset = bundle.about, bundle.about.dataset
+    sizes = {key: _count(getattr(dataset, key)) for key in ("users", "items", "events")}
     table = Table.grid(padding=(0, 2))
     for label, value in (
         ("name", bundle.name),
         ("kind", bundle.kind),
         ("identity", bundle.hash),
-        ("dataset", entry(config, "dataset", "title") or entry(config, "dataset", "name")),
+        ("dataset", dataset.label),
         ("", ", ".join(f"{size} {key}" for key, size in sizes.items() if size)),
-        ("data", "simulated" if entry(config, "dataset", "simulated") is True else None),
-        ("fingerprint", entry(config, "dataset", "fingerprint")),
-        ("arm", _arm(config)),
-        ("backbone", config.get("backbone")),
-        ("recipe", entry(config, "recipe", "name")),
-        ("seed", config.get("seed")),
-        ("parameters", _count(config.get("parameters"))),
-        ("selected epoch", config.get("selected_epoch")),
-        ("seconds", _pairs(config.get("seconds"))),
-        ("peak memory", _size(peak) if is_number(peak) else None),
-        ("hardware", _pairs(config.get("hardware"))),
-        ("code version", config.get("code_version")),
+        ("data", "simulated" if dataset.simulated else None),
+        ("fingerprint", dataset.fingerprint),
+        ("arm", _arm(about)),
+        ("backbone", about.backbone),
+        ("recipe", about.recipe.get("name")),
+        ("seed", about.seed),
+        ("parameters", _count(about.parameters)),
+        ("selected epoch", about.selected_epoch),
+        ("seconds", _pairs(about.seconds)),
+        ("peak memory", _size(about.peak_memory_bytes) if about.peak_memory_bytes else None),
+        ("hardware", _pairs(about.hardware.model_dump())),
+        ("code version", about.code_version),
     ):
         if value not in (None, ""):
             table.add_row(Text(label, style="bold"), _text(value))
@@ -111,8 +110,8 @@ def codebooks(bundle: Bundle) -> tuple[Table, str] | None:
     codes, items = bundle.codes, bundle.items
     if codes is None or codes.empty:
         return None
-    selected = bundle.config.get("selected_epoch")
-    known = is_number(selected) and (codes["epoch"] == selected).any()
+    selected = bundle.about.selected_epoch
+    known = selected is not None and (codes["epoch"] == selected).any()
     epoch = selected if known else codes["epoch"].max()
     table = _table("level", "codes used", "effective codes", "largest code")
     for level, part in codes[codes["epoch"] == epoch].groupby("level"):
@@ -155,14 +154,11 @@ def _text(value: object) -> Text:
     return Text("" if value is None else printable(value, 200))
 
 
-def _arm(config: dict[str, Any]) -> str:
-    parts = [entry(config, "arm", key) for key in ("method", "decay", "noise")]
-    return " / ".join(str(part) for part in parts if part not in (None, "none"))
+def _arm(about: Config) -> str:
+    return " / ".join(part for part in about.arm.parts if part not in ("", "none"))
 
 
-def _pairs(value: object) -> str:
-    if not isinstance(value, dict):
-        return ""
+def _pairs(value: dict[str, Any]) -> str:
     shown = ((k, f"{v:,.1f}" if isinstance(v, float) else v) for k, v in value.items())
     return ", ".join(f"{key} {v}" for key, v in shown if v not in (None, ""))
 

@@ -163,13 +163,14 @@ class BundleWriter:
     def _check_whole(self) -> None:
         """What only the whole bundle shows: missing files, stray rows, text not to be published."""
         schema.check_names(set(self._files))
-        from_file = documents.entry(self._config, "tokenizer", "kind") == "file"
-        needs_vectors = not from_file and documents.entry(self._config, "backbone") in SID_BACKBONES
+        about = documents.Config.read(self._config)
+        from_file = about.tokenizer.get("kind") == "file"
+        needs_vectors = not from_file and about.backbone in SID_BACKBONES
         if schema.MODEL in self._files and needs_vectors and schema.CONTENT not in self._files:
             raise DigerError(f"a complete bundle of a model over SIDs needs {schema.CONTENT}")
         for name, frame in self._item_rows.items():
             schema.check_table(name, frame, self._n_items)
-        if self._text and not documents.entry(self._config, "dataset", "text_may_be_published"):
+        if self._text and not about.dataset.text_may_be_published:
             raise DigerError(
                 f"the dataset's text may not be published, so leave out {', '.join(self._text)}"
             )

@@ -53,7 +53,7 @@ def evaluate(
             raise DigerError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     where = pick_device(device)
     model = load_model(bundle, where)
-    folder = data or Path("data") / str(model.bundle.config["dataset"]["name"])
+    folder = data or Path("data") / model.bundle.about.dataset.name
     dataset = Dataset.load(folder)
     model.check_dataset(dataset)
     ranker = model.ranker(decoding, beam or None)  # type: ignore[arg-type]

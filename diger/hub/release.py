@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 
 from diger.bundle import schema
 from diger.bundle.card import Sibling, model_card
-from diger.bundle.documents import entry
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.picture import check_picture, codes_svg
 from diger.bundle.reader import Bundle, list_bundles
@@ -76,7 +75,7 @@ def make_release(
         keep_card: send the bundle's own README.md and picture.
         without_text: leave the item text out even where it may go.
     """
-    allowed = entry(bundle.config, "dataset", "text_may_be_published") is True
+    allowed = bundle.about.dataset.text_may_be_published
     files: dict[str, bytes | Path] = {n: bundle.path / n for n in bundle.manifest.files}
     notes = list(_local_paths(bundle.config))
     items = bundle.items
@@ -183,8 +182,11 @@ _COUNTERPARTS = {
 
 def named_sibling(bundle: Bundle, other: Bundle, given: str | Path) -> Sibling:
     """`other`, which the user named, as the sibling of `bundle`."""
-    for what, path in (("data", ("dataset", "fingerprint")), ("backbone", ("backbone",))):
-        ours, theirs = entry(bundle.config, *path), entry(other.config, *path)
+    here, there = bundle.about, other.about
+    for what, ours, theirs in (
+        ("data", here.dataset.fingerprint, there.dataset.fingerprint),
+        ("backbone", here.backbone, there.backbone),
+    ):
         if ours != theirs:
             raise DigerError(
                 f"{printable(given, 120)} is no sibling of {printable(bundle.name, 80)}: its "
@@ -200,8 +202,8 @@ def find_sibling(bundle: Bundle) -> tuple[Sibling, Path] | None:
 
     Of several, one with the same seed comes first, then by name.
     """
-    method = entry(bundle.config, "arm", "method")
-    wanted = _COUNTERPARTS.get(str(method), ())
+    about = bundle.about
+    wanted = _COUNTERPARTS.get(about.arm.method, ())
     try:
         # Only the two documents are read, and reading them checks their hashes.
         neighbours = list_bundles(bundle.path.absolute().parent, verify=False)
@@ -211,13 +213,11 @@ def find_sibling(bundle: Bundle) -> tuple[Sibling, Path] | None:
         other
         for other in neighbours
         if isinstance(other, Bundle)
-        and entry(other.config, "arm", "method") in wanted
-        and entry(other.config, "dataset", "fingerprint")
-        == entry(bundle.config, "dataset", "fingerprint")
-        and other.config.get("backbone") == bundle.config.get("backbone")
+        and other.about.arm.method in wanted
+        and other.about.dataset.fingerprint == about.dataset.fingerprint
+        and other.about.backbone == about.backbone
     ]
     if not fitting:
         return None
-    seed = bundle.config.get("seed")
-    best = min(fitting, key=lambda other: (other.config.get("seed") != seed, other.path.name))
+    best = min(fitting, key=lambda other: (other.about.seed != about.seed, other.path.name))
     return Sibling(best.config, best.metrics), best.path

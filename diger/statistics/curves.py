@@ -34,7 +34,7 @@ def stack(runs: Iterable[tuple[Bundle, str, int]], table: str, columns: list[str
             continue
         frame = bundle.frame(table)
         kept = [c for c in ["epoch", "level", *columns] if c in frame.columns]
-        method = str((bundle.config.get("arm") or {}).get("method", ""))
+        method = bundle.about.arm.method
         parts.append(frame[kept].assign(arm=arm, method=method, seed=seed))
     levels = ["level"] if any("level" in part.columns for part in parts) else []
     wanted = [*keys, *levels, *columns]

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from diger.bundle import documents
-from diger.bundle.documents import entry, is_number
+from diger.bundle.documents import Config, OriginEntry, is_number
 from diger.bundle.reader import Bundle
 from diger.bundle.settings import settings
 
@@ -45,11 +45,8 @@ def runs_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
 
 def run_row(bundle: Bundle) -> dict[str, Any]:
     """The row of one bundle; `arm` is its plain label, without the recipe."""
-    config = bundle.config
-    method, decay, noise = (
-        str(entry(config, "arm", k) or "") for k in ("method", "decay", "noise")
-    )
-    origin = _origin(config)
+    about, dataset, hardware = bundle.about, bundle.about.dataset, bundle.about.hardware
+    origin = _origin(about)
     test = documents.headline(bundle.metrics, "test")
     validation = documents.headline(bundle.metrics, "validation")
     row: dict[str, Any] = {
@@ -57,38 +54,36 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
         "path": str(bundle.path),
         "hash": bundle.hash,
         "kind": bundle.kind,
-        "dataset": str(entry(config, "dataset", "name") or "unknown"),
-        "title": str(entry(config, "dataset", "title") or entry(config, "dataset", "name") or ""),
-        "simulated": entry(config, "dataset", "simulated") is True,
-        "fingerprint": str(entry(config, "dataset", "fingerprint") or ""),
-        "split": str(entry(config, "dataset", "split") or ""),
-        "users": _number(entry(config, "dataset", "users")),
-        "items": _number(entry(config, "dataset", "items")),
-        "method": method,
-        "decay": decay,
-        "noise": noise,
-        "arm": arm_label(method, decay, noise) + (f", {origin}" if origin else ""),
+        "dataset": dataset.name or "unknown",
+        "title": dataset.label,
+        "simulated": dataset.simulated,
+        "fingerprint": dataset.fingerprint,
+        "split": dataset.split,
+        "users": _number(dataset.users),
+        "items": _number(dataset.items),
+        **about.arm.model_dump(),
+        "arm": arm_label(*about.arm.parts) + (f", {origin}" if origin else ""),
         "origin": origin,
-        "variant": _recipe_digest(config),
-        "recipe": str(entry(config, "recipe", "name") or ""),
-        "backbone": str(config.get("backbone") or ""),
-        "tokenizer": str(entry(config, "tokenizer", "kind") or ""),
-        "seed": config.get("seed") if isinstance(config.get("seed"), int) else -1,
+        "variant": _recipe_digest(about),
+        "recipe": str(about.recipe.get("name") or ""),
+        "backbone": about.backbone,
+        "tokenizer": str(about.tokenizer.get("kind") or ""),
+        "seed": -1 if about.seed is None else about.seed,
         "decoding": str((test or {}).get("decoding") or ""),
         "test_users": _number((test or {}).get("users")),
-        "parameters": _number(config.get("parameters")),
-        "memory_bytes": _number(config.get("peak_memory_bytes")),
-        "selected_epoch": _number(config.get("selected_epoch")),
-        "epochs": _number(entry(config, "recipe", "training", "epochs")),
-        "device": str(entry(config, "hardware", "device") or ""),
-        "cpu": str(entry(config, "hardware", "cpu") or ""),
-        "threads": _number(entry(config, "hardware", "threads")),
-        "code_version": str(config.get("code_version") or ""),
+        "parameters": _number(about.parameters),
+        "memory_bytes": _number(about.peak_memory_bytes),
+        "selected_epoch": _number(about.selected_epoch),
+        "epochs": _number((about.recipe.get("training") or {}).get("epochs")),
+        "device": hardware.device,
+        "cpu": hardware.cpu,
+        "threads": _number(hardware.threads),
+        "code_version": about.code_version,
     }
     row["group"] = _digest(
         [row[k] for k in ("dataset", "fingerprint", "split", "arm", "variant", "decoding")]
     )
-    return row | _seconds(config) | _metrics(test, validation)
+    return row | _seconds(about) | _metrics(test, validation)
 
 
 def arm_label(method: str, decay: str = "none", noise: str = "none") -> str:
@@ -123,13 +118,8 @@ def _metrics(test: Any, validation: Any) -> dict[str, float]:
     return row
 
 
-def _seconds(config: Mapping[str, Any]) -> dict[str, float]:
-    phases = config.get("seconds")
-    known = {
-        str(phase): float(value)
-        for phase, value in (phases if isinstance(phases, Mapping) else {}).items()
-        if is_number(value)
-    }
+def _seconds(about: Config) -> dict[str, float]:
+    known = about.seconds
     row = {f"seconds_{phase.replace(' ', '_')}": value for phase, value in known.items()}
     training = [value for phase, value in known.items() if phase not in _NOT_TRAINING]
     return row | ({"seconds": sum(training)} if training else {})
@@ -157,30 +147,30 @@ def _arm_names(frame: pd.DataFrame) -> list[str]:
     return [names[group] for group in frame["group"]]
 
 
-def _origin(config: Mapping[str, Any]) -> str:
+def _origin(about: Config) -> str:
     """What a run took from another bundle, in words; empty for nothing, or for static SIDs.
 
     Static SIDs are where every arm begins; sharing them between arms of a seed is no difference.
     """
     told = []
-    for key, words in (("start_from", "from"), ("sids_from", "SIDs of")):
-        arm = entry(config, key, "arm")
-        if not isinstance(arm, Mapping):
-            continue
-        label = arm_label(*(str(arm.get(k) or "none") for k in ("method", "decay", "noise")))
-        same = entry(config, "start_from", "hash") == entry(config, key, "hash")
-        if key == "start_from" or (label != "static" and not same):
-            told.append(f"{words} {label}")
+    start, sids = about.start_from, about.sids_from
+    if start is not None:
+        told.append(f"from {_label(start)}")
+    same = start is not None and sids is not None and start.hash == sids.hash
+    if sids is not None and _label(sids) != "static" and not same:
+        told.append(f"SIDs of {_label(sids)}")
     return ", ".join(told)
 
 
-def _recipe_digest(config: Mapping[str, Any]) -> str:
-    recipe = config.get("recipe")
-    method = str(entry(config, "arm", "method") or "")
-    counted = settings(recipe, method) if isinstance(recipe, Mapping) else {}
+def _label(origin: OriginEntry) -> str:
+    return arm_label(*(part or "none" for part in origin.arm.parts))
+
+
+def _recipe_digest(about: Config) -> str:
+    counted = settings(about.recipe, about.arm.method)
     # SIDs read from a file may differ from seed to seed.
     counted = {k: v for k, v in counted.items() if not k.endswith(".path")}
-    return _digest([counted, config.get("backbone")])
+    return _digest([counted, about.backbone])
 
 
 def _digest(value: Any) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diger.bundle.documents import entry
+from diger.bundle.documents import Config
 from diger.bundle.manifest import read_manifest
 from diger.bundle.reader import Bundle
 from diger.bundle.settings import settings
@@ -71,19 +71,18 @@ def made_of_here(run: Run, info: DatasetInfo) -> dict[str, str]:
     return {what: value for what, value in found.items() if what in wanted and value}
 
 
-def made_of_there(config: Mapping[str, Any]) -> dict[str, str]:
-    """The hashes that a bundle's `config` notes."""
-    found = {
-        DATA: entry(config, "dataset", "fingerprint"),
-        TEXT: entry(config, "dataset", "text_fingerprint"),
-        VECTORS: entry(config, "content", "revision"),
+def made_of_there(about: Config) -> dict[str, str]:
+    """The hashes that a bundle notes."""
+    found: dict[str, Any] = {
+        DATA: about.dataset.fingerprint,
+        TEXT: about.dataset.text_fingerprint,
+        VECTORS: about.content.revision,
     }
-    sources = entry(config, "content", "sources")
-    for source in sources if isinstance(sources, list) else ():
-        if str(entry(source, "name")).endswith(".npy"):
-            found[f"{VECTORS} {entry(source, 'name')}"] = entry(source, "revision")
-    found |= {what: entry(config, "tokenizer", f"{key}_sha256") for key, what in FILES.items()}
-    return {what: value for what, value in found.items() if isinstance(value, str)}
+    for source in about.content.sources:
+        if source.name.endswith(".npy"):
+            found[f"{VECTORS} {source.name}"] = source.revision
+    found |= {what: about.tokenizer.get(f"{key}_sha256") for key, what in FILES.items()}
+    return {what: value for what, value in found.items() if isinstance(value, str) and value}
 
 
 def file_digest(path: Path) -> str | None:
@@ -108,42 +107,45 @@ def mismatch(bundle: Bundle, run: Run, made_of: Mapping[str, str]) -> str | None
         run: of the study.
         made_of: hashes of its data as it is now, as far as known (`diger.study.match`).
     """
-    config = bundle.config
-    if config.get("seed") != run.seed:
-        return f"seed is {config.get('seed')} there, {run.seed} here"
+    about = bundle.about
+    if about.seed != run.seed:
+        return f"seed is {about.seed} there, {run.seed} here"
     method = run.recipe.method
-    theirs = settings(config["recipe"], method)
+    theirs = settings(about.recipe, method)
     ours = settings(run.recipe.model_dump(mode="json"), method)
     for key in sorted(theirs.keys() | ours.keys()):
         if theirs.get(key) != ours.get(key):
             return f"{key} is {_show(theirs, key)} there, {_show(ours, key)} here"
-    found = made_of_there(config)
+    found = made_of_there(about)
     for what, value in made_of.items():
         if found.get(what, value) != value:
             there, here = (v.removeprefix("sha256:")[:8] for v in (found[what], value))
             return f"made on other {what} (fingerprint {there} there, {here} here)"
-    for name, source in (("sids_from", run.sids_from), ("start_from", run.start_from)):
-        told = entry(config, name, "name")
+    for name, origin, source in (
+        ("sids_from", about.sids_from, run.sids_from),
+        ("start_from", about.start_from, run.start_from),
+    ):
+        told = None if origin is None else origin.name
         # SIDs come along with weights to start from.
         wanted = source or (run.start_from if name == "sids_from" else None)
         expected = None if wanted is None else _bundle_name(wanted)
         if told != expected:
             return f"{name} is {told or 'not set'} there, {expected or 'not set'} here"
-        if expected is not None:
-            remade = _remade(run.out.with_name(expected), entry(config, name, "files"))
+        if expected is not None and origin is not None:
+            remade = _remade(run.out.with_name(expected), origin.files)
             if remade:
                 return f"{name} is {expected}, which was made again since ({remade} is another)"
     return None
 
 
-def _remade(source: Path, files: Any) -> str | None:
+def _remade(source: Path, files: Mapping[str, str]) -> str | None:
     """The first of `files`, as a run found them in its source, which is another there now.
 
     None where all are the same, or where it cannot be told: bundles of earlier versions have no
     `files`, the source may have been moved away, and its weights dropped.
     """
     manifest = read_manifest(source)
-    if manifest is None or not isinstance(files, Mapping):
+    if manifest is None:
         return None
     there = manifest.files
     return next(

@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Literal
 
-from diger.bundle.documents import entry, is_number
 from diger.bundle.reader import Bundle
 from diger.bundle.schema import MANIFEST
 from diger.data.info import DatasetInfo
@@ -67,7 +66,7 @@ def survey(runs: Sequence[Run], *, data_needed: bool = True, verify: bool = Fals
             known |= made_of_here(run, info)
         cell = look(run, known, verify=verify)
         if cell.bundle is not None:
-            told = made_of_there(cell.bundle.config)
+            told = made_of_there(cell.bundle.about)
             for what in needed.keys() & told.keys():
                 seen.setdefault(needed[what], told[what])
         elif cell.state != "in the way" and data_needed and isinstance(info, DigerError):
@@ -146,8 +145,8 @@ def expected_seconds(run: Run, cells: Sequence[Cell]) -> float | None:
         if here:
             near.append(seconds)
             continue
-        events = entry(cell.bundle.config, "dataset", "events")
-        if is_number(events) and events > 0:
+        events = cell.bundle.about.dataset.events
+        if events:
             far.append(seconds / (events * cell.run.recipe.training.epochs))
     if near:
         return mean(near)
@@ -163,9 +162,8 @@ def _kind(run: Run) -> tuple[str, str]:
 
 def seconds_of(bundle: Bundle) -> float | None:
     """Seconds that a run took over all sittings; None where its bundle does not say."""
-    phases = bundle.config.get("seconds")
-    told = phases if isinstance(phases, dict) else {}
-    spent = [value for phase, value in told.items() if phase != "this sitting" and is_number(value)]
+    told = bundle.about.seconds
+    spent = [value for phase, value in told.items() if phase != "this sitting"]
     return float(sum(spent)) if spent else None
 
 
