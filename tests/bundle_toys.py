@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from diger.bundle import BundleWriter, model_card
-from diger.bundle.picture import codes_svg
 from diger.bundle.tables import items_frame, topk_frame
 
 SIDS = np.array(
@@ -106,7 +105,6 @@ def write_bundle(path, *, complete=True, force=False, text=True, **changes):
             }
         )
         writer.frame("codes.parquet", codes)
-        writer.text("codes.svg", codes_svg(codes, document))
         writer.frame("levels.parquet", pd.DataFrame({"epoch": [2], "level": [1], "drift": [0.1]}))
         if text:
             examples = {"name": ["a"], "history": [[0, 3, 1]], "target": pd.array([4], "Int32")}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from diger import text
-from diger.bundle import BrokenBundle, Bundle, BundleWriter, documents, list_bundles, tables
+from diger.bundle import BrokenBundle, Bundle, BundleWriter, list_bundles, tables
 from diger.bundle.tables import sids, topk_rows, write_sid
 from diger.bundle.tensors import pack, unpack
 from diger.errors import DigerError

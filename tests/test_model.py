@@ -83,8 +83,10 @@ def numbered(frame: pd.DataFrame, prefix: str) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bundle_has_the_files_of_its_kind(made, kind):
     bundle = Bundle.open(made(kind)[1])
-    with_sids = {"codes.parquet", "codes.svg", "levels.parquet", "content.safetensors"}
-    expected = ALLOWED - {"examples.parquet"} - (with_sids if kind in WITHOUT_SIDS else set())
+    with_sids = {"codes.parquet", "levels.parquet", "content.safetensors"}
+    expected = (
+        ALLOWED - {"codes.svg", "examples.parquet"} - (with_sids if kind in WITHOUT_SIDS else set())
+    )
     if kind == "popularity":
         expected -= {"history.parquet"}
     if kind == "published":

@@ -17,7 +17,6 @@ import pandas as pd
 
 from diger.bundle import documents, schema, tables
 from diger.bundle.documents import Config, Result, is_number
-from diger.bundle.picture import codes_at
 from diger.errors import DigerError
 from diger.text import markdown
 from diger.tokenizer.stats import collision_stats, perplexity
@@ -76,21 +75,20 @@ def results_section(
 
 
 def usage_section(codes: pd.DataFrame | None, about: Config) -> str:
-    """The picture of code usage and its figures; empty where there are no codes."""
+    """How many codes are used, level by level; empty where there are no codes."""
     if codes is None or codes.empty:
         return ""
-    epoch, now = codes_at(codes, about.selected_epoch)
-    rows, said = [], []
+    known = about.selected_epoch is not None and (codes["epoch"] == about.selected_epoch).any()
+    epoch = about.selected_epoch if known else codes["epoch"].max()
+    now, rows = codes[codes["epoch"] == epoch], []
     for level, part in now.groupby("level"):
         items = part["items"].to_numpy()
         used, effective = int((items > 0).sum()), perplexity(items)
         largest = items.max() / max(items.sum(), 1)
         rows.append([f"{level}", f"{used:,} of {len(items):,}", f"{effective:,.1f}"])
         rows[-1].append(f"{largest:.1%}")
-        said.append(f"level {level}: {used} of {len(items)} used")
-    picture = f"![Items per code, most used first; {'; '.join(said)}]({schema.PICTURE})"
     facts = table(["level", "codes used", "effective codes", "items on the largest code"], rows)
-    return f"{picture}\n\n{facts}\n\nEffective codes: exp of the entropy, at epoch {epoch}."
+    return f"{facts}\n\nEffective codes: exp of the entropy, at epoch {epoch}."
 
 
 def _beside(about: Config, metrics: Mapping[str, Any], sibling: Sibling) -> str:
@@ -200,7 +198,7 @@ def model_card(
         config: `config.json` (`diger.bundle.documents.Config`).
         metrics: `metrics.json` (`diger.bundle.documents.Metrics`).
         items: the table of `items.parquet`, for the summary of SIDs and the loading example.
-        codes: the table of `codes.parquet`, where the bundle carries its picture (`codes.svg`).
+        codes: the table of `codes.parquet`, for the use of codes.
         sibling: a bundle of another method to stand beside this one in the results.
         complete: whether the bundle has weights; a results-only card shows how to read results.
         licence: a licence identifier that the Hub knows. By default "mit" for simulated data and

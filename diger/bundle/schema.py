@@ -27,7 +27,7 @@ MODEL, CONTENT = "model.safetensors", "content.safetensors"
 ITEMS, RANKS, TOPK = "items.parquet", "ranks.parquet", "topk.parquet"
 HISTORY, CODES, LEVELS = "history.parquet", "codes.parquet", "levels.parquet"
 EXAMPLES = "examples.parquet"
-PICTURE = "codes.svg"  # of code usage, shown by the card; see `diger.bundle.picture`
+PICTURE = "codes.svg"  # of code usage; earlier versions wrote it
 
 Kind = Literal["complete", "results-only"]
 ColumnKind = Literal[

@@ -229,10 +229,8 @@ def strip_weights(path: Path) -> Bundle:
         for name in schema.TABLES:
             if name in files:
                 writer.frame(name, bundle.frame(name))
-        codes = None
-        if schema.PICTURE in files:
-            codes = bundle.codes
-            writer.text(schema.PICTURE, (path / schema.PICTURE).read_text(encoding="utf-8"))
-        card = model_card(bundle.config, bundle.metrics, bundle.items, codes=codes, complete=False)
+        card = model_card(
+            bundle.config, bundle.metrics, bundle.items, codes=bundle.codes, complete=False
+        )
         writer.text(schema.CARD, card)
     return Bundle.open(path)

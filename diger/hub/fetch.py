@@ -20,7 +20,6 @@ from filelock import FileLock
 
 from diger.bundle import schema, swap
 from diger.bundle.manifest import MAX_BYTES, Manifest, located
-from diger.bundle.picture import check_picture
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
 from diger.hub.address import Address, is_address, parse
@@ -177,8 +176,6 @@ def _fetch(address: Address, there: Remote, folder: Path) -> None:
         try:
             with _named(address):
                 Bundle.open(aside)
-                if schema.PICTURE in manifest.files:
-                    check_picture((aside / schema.PICTURE).read_bytes())
         except DigerError as error:
             shutil.rmtree(aside)
             raise DigerError(f"{error}; it was thrown away, nothing of it is used") from None

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from diger.bundle import schema
 from diger.bundle.card import Sibling, model_card
 from diger.bundle.manifest import FileEntry, Manifest, located
-from diger.bundle.picture import check_picture, codes_svg
 from diger.bundle.reader import Bundle, list_bundles
 from diger.errors import DigerError
 from diger.hub.address import is_address, parse
@@ -72,7 +71,7 @@ def make_release(
         repo_id: where it goes, for the card's example.
         sibling: what the card sets it beside.
         licence: of the card, see `diger.bundle.card.model_card`.
-        keep_card: send the bundle's own README.md and picture.
+        keep_card: send the bundle's own README.md.
         without_text: leave the item text out even where it may go.
     """
     allowed = bundle.about.dataset.text_may_be_published
@@ -87,14 +86,12 @@ def make_release(
             + ("as asked" if allowed else "the dataset's licence setting does not allow it to go"),
         )
     if not keep_card:
-        codes = bundle.codes
-        if codes is not None and not codes.empty:
-            files[schema.PICTURE] = codes_svg(codes, bundle.config).encode()
+        files.pop(schema.PICTURE, None)
         card = model_card(
             bundle.config,
             bundle.metrics,
             items,
-            codes=codes,
+            codes=bundle.codes,
             sibling=sibling,
             complete=bundle.kind == "complete",
             licence=licence,
@@ -113,8 +110,6 @@ def make_release(
             tuple(notes),
         )
         _refuse_secrets(release)
-        if schema.PICTURE in files:
-            check_picture(release.content(schema.PICTURE))
     return release
 
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from diger.bundle import schema
 from diger.bundle.card import model_card
-from diger.bundle.picture import codes_svg
 from diger.bundle.reader import Bundle
 from diger.bundle.tables import items_frame, topk_frame
 from diger.bundle.writer import BundleWriter
@@ -78,9 +77,7 @@ def write_bundle(record: RunRecord, out: Path, *, force: bool = False) -> None:
             writer.frame(schema.HISTORY, record.fitted.history)
         if record.sids is not None:
             levels = _levels(record)
-            codes = _codes(levels)
-            writer.frame(schema.CODES, codes)
-            writer.text(schema.PICTURE, codes_svg(codes, config))
+            writer.frame(schema.CODES, _codes(levels))
             writer.frame(schema.LEVELS, pd.DataFrame([_without_counts(r) for r in levels]))
         examples = _examples(record)
         if examples is not None:
