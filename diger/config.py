@@ -402,6 +402,8 @@ def recipe_names() -> list[str]:
 def load_recipe(name_or_path: str) -> Recipe:
     """A recipe that comes with the package, by name, or one of your own, by path to its TOML.
 
+    A path to JSON is read too: a whole recipe, as a bundle's configuration holds it.
+
     Raises:
         DigerError: no such recipe, broken TOML, recipes that extend each other, or a key or value
             that is wrong.
@@ -412,6 +414,11 @@ def load_recipe(name_or_path: str) -> Recipe:
 def _load_recipe(name_or_path: str, extended_by: tuple[str, ...]) -> Recipe:
     """A recipe that those in `extended_by` are made of, the nearest one last."""
     path = Path(name_or_path)
+    if path.suffix == ".json":  # a whole one, as a bundle notes it
+        try:
+            return recipe_from(json.loads(path.read_text("utf-8")), path.stem, str(path))
+        except (OSError, ValueError, TypeError) as error:
+            raise DigerError(f"{path}: not a recipe in JSON ({error})") from None
     if path.suffix == ".toml":
         values, where, default_name = read_toml(path, "recipe"), str(path), path.stem
         name_or_path = os.path.realpath(path)

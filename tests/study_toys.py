@@ -16,6 +16,7 @@ from diger.study.grid import Run, grid, select
 from diger.study.process import Job
 from diger.study.progress import survey
 from diger.study.run import Options, Outcome, run_study
+from diger.training.run import Listener, train
 
 # Two arms everywhere, one on the SIDs that another learned, one that is not run everywhere.
 STUDY = """
@@ -103,6 +104,23 @@ def draw(job: Job, **changes: Any) -> Path:
             "whole_recipe": job.recipe.model_dump(mode="json"),
             **changes,
         },
+    )
+
+
+def work(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Train what a job says in this process."""
+    train(
+        job.recipe,
+        job.data,
+        job.out,
+        seed=job.seed,
+        device=toys.CPU,
+        half=job.half,
+        force=job.force,
+        restart=job.restart,
+        sids_from=job.sids_from,
+        start_from=job.start_from,
+        listener=Listener(epoch=lambda event: tell({"event": "epoch", "epoch": event.epoch})),
     )
 
 

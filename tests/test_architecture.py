@@ -21,7 +21,7 @@ FLOORS = (
     ("bundle", "convert"),
     ("hub", "statistics", "training"),
     ("charts", "model", "study"),
-    ("explain", "latency", "benchmark"),
+    ("explain", "benchmark"),
     ("cli",),
     ("__main__",),
 )

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import core_toys as toys
 import pandas as pd
 import pytest
-from study_toys import STUDY, Drawn, draw, go, job_of, make, make_plain, states
+from study_toys import STUDY, Drawn, draw, go, job_of, make, make_plain, states, work
 
 import diger
 from diger.bundle.reader import Bundle
@@ -26,10 +25,9 @@ from diger.bundle.writer import strip_weights
 from diger.errors import DigerError
 from diger.study.config import Study
 from diger.study.grid import Run, grid, select
-from diger.study.process import run_in_process
+from diger.study.process import Job, run_in_process
 from diger.study.run import Options, Watcher, run_study
 from diger.study.table import collect
-from diger.study.worker import work
 
 
 @pytest.fixture
@@ -269,10 +267,12 @@ def test_a_run_in_a_process_of_its_own(plain):
         run_in_process(job_of(run), events.append)
 
 
-def test_a_run_that_dies_unforeseen_leaves_its_last_words(plain):
+def test_a_run_that_dies_unforeseen_leaves_its_last_words(plain, monkeypatch):
     run = select(grid(plain), "ring/static/0")
+    dies = [sys.executable, "-c", "raise ValueError('so it goes')"]
+    monkeypatch.setattr(Job, "command", lambda self, recipe: dies)
     with pytest.raises(DigerError, match=r"in a way nobody foresaw .*ValueError") as caught:
-        run_in_process(replace(job_of(run), seed=-1), lambda event: None)
+        run_in_process(job_of(run), lambda event: None)
     assert "\n" not in str(caught.value)
     notes = run.out.with_name("ring-static-s0.failed.txt")
     assert str(notes) in str(caught.value) and "Traceback" in notes.read_text()

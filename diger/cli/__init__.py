@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from diger.errors import DigerError, Stopped
+from diger.errors import Busy, DigerError, Stopped
 from diger.text import printable
 
 # Where each command lives: a function of its name, or of the name behind the colon.
@@ -54,13 +54,16 @@ app.add_typer(
 
 
 def main() -> None:
-    """Run the command line; exit 0 when all went well, 2 on bad input, 130 on Ctrl-C."""
+    """Run the command line; exit 0 when all went well, 2 on bad input, 130 on Ctrl-C.
+
+    3 says that another process is at it.
+    """
     try:
         app()
     except DigerError as error:
         # The message may carry text from data.
         stopped = isinstance(error, Stopped)
         print(f"{'' if stopped else 'error: '}{printable(error)}", file=sys.stderr)
-        sys.exit(130 if stopped else 2)
+        sys.exit(130 if stopped else 3 if isinstance(error, Busy) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -162,8 +162,9 @@ class _Lines:
 
     def event(self, run: Run, event: Event) -> None:
         """The run goes on."""
-        if event["event"] == "say":
+        if event["event"] == "warning":
             self.say(f"{run.key}: {event['text']}")
+        if "text" in event:
             return
         if event["event"] == "epoch":
             completed = event["epoch"] - 1 + event["done"] / event["total"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from diger.training.loop import EpochEvent
+
+TELL_EVERY_BATCHES = 20  # a progress bar needs no more
 
 
 def train(
@@ -34,6 +38,9 @@ def train(
     start_from: Annotated[
         Path | None, typer.Option(help="Start from this bundle's recommender (and its SIDs).")
     ] = None,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="For programs: tell how it goes in lines of JSON.")
+    ] = False,
 ) -> None:
     """Train a recipe on a dataset and leave a checkpoint bundle.
 
@@ -60,11 +67,11 @@ def train(
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=not (console.is_terminal and is_first()),
+            disable=json_lines or not (console.is_terminal and is_first()),
             transient=True,
         ) as progress,
     ):
-        watch = _Watch(progress, console)
+        watch = _Teller() if json_lines else _Watch(progress, console)
         run(
             loaded,
             data,
@@ -78,7 +85,7 @@ def train(
             start_from=start_from,
             listener=Listener(say=watch.say, epoch=watch.epoch, ranked=watch.ranked),
         )
-        if not is_first():
+        if json_lines or not is_first():
             return
     from diger.cli.recommend import show
 
@@ -122,6 +129,40 @@ class _Watch:
         self.progress.update(
             self.bar, description=f"ranking {split}", total=total, completed=done, note=""
         )
+
+
+class _Teller(logging.Handler):
+    """Tells programs, one JSON object a line.
+
+    `{"event": "say" or "warning", "text"}`; `{"event": "epoch", "epoch", "epochs", "done", "total",
+    "line"}`, with no line until the epoch's end; `{"event": "ranked", "split", "done", "total"}`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        logging.getLogger("diger").addHandler(self)
+
+    def tell(self, event: str, **values: object) -> None:
+        """A line."""
+        print(json.dumps({"event": event} | values), flush=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """What is named in the log while it happens: a collapse, codes that stand still."""
+        self.tell("warning", text=record.getMessage())
+
+    def say(self, text: str) -> None:
+        """A step began or ended."""
+        self.tell("say", text=text)
+
+    def epoch(self, event: EpochEvent) -> None:
+        """A batch or an epoch is done."""
+        if event.done % TELL_EVERY_BATCHES == 0 or event.row is not None:
+            names = ("epoch", "epochs", "done", "total", "line")
+            self.tell("epoch", **{name: getattr(event, name) for name in names})
+
+    def ranked(self, split: str, done: int, total: int) -> None:
+        """Users of a split are ranked."""
+        self.tell("ranked", split=split, done=done, total=total)
 
 
 def _minutes(seconds: float) -> str:

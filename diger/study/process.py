@@ -1,8 +1,9 @@
-"""A run in a process of its own: started, listened to, and stopped without loss.
+"""A run in a process of its own: `python -m diger train --json`, listened to, stopped without loss.
 
-The process does not see the terminal's Ctrl-C itself; every press is passed on to it, the first to
-finish the batch and save, a second to stop at once. When its parent dies it cannot tell anybody
-any more, and ends at the next progress line.
+So its peak memory is its own, and one that dies takes nothing with it. The process does not see the
+terminal's Ctrl-C itself; every press is passed on to it, the first to finish the batch and save, a
+second to stop at once. When its parent dies it cannot tell anybody any more, and ends at the next
+progress line.
 """
 
 from __future__ import annotations
@@ -15,30 +16,23 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import diger
-from diger.config import Recipe, validate
+from diger.config import Recipe
 from diger.errors import Busy, DigerError, Stopped
 
-# What a training process of a study is told, and what it tells back: JSON lines, nothing else.
-#
-# Every run is a process of its own, so that its peak memory is its own, and one that dies takes
-# nothing with it.
-
-# What a run tells while it goes: {"event": "say", "text"}, {"event": "epoch", "epoch", "epochs",
-# "done", "total", "line"} (no line until the epoch's end), {"event": "ranked", "split", "done",
-# "total"}. Its last line is {"event": "done"}, or "failed", "busy" or "stopped", with its "text".
-Event = dict[str, Any]
+Event = dict[str, Any]  # a line of `train --json`, see `diger.cli.train`
 Tell = Callable[[Event], None]
+_STOPS = (130, -signal.SIGINT, -signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One call of `diger.training.run.train`; the fields are its arguments.
+    """One call of `train`; the fields are its arguments.
 
     Attributes:
         device: by name, as on the command line.
@@ -57,23 +51,23 @@ class Job:
     sids_from: Path | None
     start_from: Path | None
 
-    def to_json(self) -> str:
-        """One line."""
-        values = asdict(self)
-        values["recipe"] = self.recipe.model_dump(mode="json")
-        return json.dumps(values, default=str)
-
-    @classmethod
-    def from_json(cls, line: str) -> Job:
-        """The inverse of `to_json`."""
-        values = json.loads(line)
-        values["recipe"] = validate(Recipe, values["recipe"], "the job's recipe")
-        for name in ("data", "out", "sids_from", "start_from"):
-            values[name] = None if values[name] is None else Path(values[name])
-        return cls(**values)
-
-
-_STOPS = (130, -signal.SIGINT, -signal.SIGTERM)
+    def command(self, recipe: Path) -> list[str]:
+        """The command line, with the recipe in a file."""
+        named = {
+            "data": self.data,
+            "out": self.out,
+            "seed": self.seed,
+            "device": self.device,
+            "threads": self.threads,
+            "sids-from": self.sids_from,
+            "start-from": self.start_from,
+        }
+        flags = {"half": self.half, "force": self.force, "restart": self.restart, "json": True}
+        return [
+            *(sys.executable, "-m", "diger", "train", str(recipe)),
+            *(f"--{name}={value}" for name, value in named.items() if value is not None),
+            *(f"--{name}" for name, on in flags.items() if on),
+        ]
 
 
 def run_in_process(job: Job, tell: Tell) -> None:
@@ -85,10 +79,14 @@ def run_in_process(job: Job, tell: Tell) -> None:
         DigerError: it failed. Where nobody foresaw how, what it said last is in a file that the
             message names.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+    ):
+        recipe = Path(folder) / f"{job.recipe.name}.json"
+        recipe.write_text(job.recipe.model_dump_json(), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-m", "diger.study.worker"],
-            stdin=subprocess.PIPE,
+            job.command(recipe),
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
@@ -96,20 +94,11 @@ def run_in_process(job: Job, tell: Tell) -> None:
             env=_environment(),
             start_new_session=True,
         )
-        assert process.stdin is not None and process.stdout is not None
-        last: dict[str, str] = {}
+        assert process.stdout is not None
         with _passing_on(process):
             try:
-                process.stdin.write(job.to_json() + "\n")
-                process.stdin.close()
                 for line in process.stdout:
-                    event = json.loads(line)
-                    if event["event"] in ("done", "failed", "busy", "stopped"):
-                        last = event
-                    else:
-                        tell(event)
-            except BrokenPipeError:
-                pass  # it died before it read what to do
+                    tell(json.loads(line))
             except BaseException:
                 process.kill()
                 raise
@@ -117,7 +106,7 @@ def run_in_process(job: Job, tell: Tell) -> None:
                 code = process.wait()
                 process.stdout.close()
         said.seek(0)
-        _judge(code, last, said.read(), job.out)
+        _judge(code, said.read(), job.out)
 
 
 def _environment() -> dict[str, str]:
@@ -126,28 +115,25 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
-def _judge(code: int, last: dict[str, str], said: str, out: Path) -> None:
+def _judge(code: int, said: str, out: Path) -> None:
     """Return where the process did its work, else raise what became of it."""
-    text = last.get("text", "")
     notes = out.with_name(f"{out.name}.failed.txt")
-    if last.get("event") == "done" and code == 0:
+    lines = said.strip().splitlines() or [f"exit status {code}"]
+    if code == 0:
         notes.unlink(missing_ok=True)
-        return
-    if last.get("event") == "stopped" or code in _STOPS:
-        raise Stopped(text or "stopped")
-    if last.get("event") == "busy":
-        raise Busy(text)
-    if last.get("event") == "failed":
-        raise DigerError(text)
-    if code < 0:
+    elif code in _STOPS:
+        raise Stopped(lines[-1])
+    elif code in (2, 3):
+        raise (DigerError if code == 2 else Busy)(lines[-1].removeprefix("error: "))
+    elif code < 0:
         why = f"was killed by signal {-code}"
         if code == -signal.SIGKILL:
             why += ", perhaps for want of memory"
         raise DigerError(f"its process {why}; run the same command to go on")
-    notes.parent.mkdir(parents=True, exist_ok=True)
-    notes.write_text(said[-100_000:], encoding="utf-8")
-    lines = said.strip().splitlines() or [f"exit status {code}"]
-    raise DigerError(f"it failed in a way nobody foresaw ({lines[-1].strip()}); see {notes}")
+    else:
+        notes.parent.mkdir(parents=True, exist_ok=True)
+        notes.write_text(said[-100_000:], encoding="utf-8")
+        raise DigerError(f"it failed in a way nobody foresaw ({lines[-1].strip()}); see {notes}")
 
 
 @contextmanager
