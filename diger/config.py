@@ -178,8 +178,8 @@ class TrainingConfig(Config):
         epochs: passes over the training histories; the schedule ends there.
         batch_size: histories a batch; with the T5 backbone, examples of one target each.
         max_history: events of a history that the model sees (the latest ones).
-        shuffle: share of the training histories that are read in random order, drawn anew for every
-            epoch: for data whose order tells of the shop's shelves rather than of its visitors.
+        jitter: events of every other training history move by less than so many steps, anew in every
+            epoch: for data whose exact order tells of the shop's shelves more than of its visitors.
         short: share of the training histories that are cut into pieces of a few events, anew in
             every epoch: for data of long histories, so that a short one is no stranger.
         learning_rate: its peak; linear warm-up, then cosine decay to a fiftieth.
@@ -200,7 +200,7 @@ class TrainingConfig(Config):
     epochs: Positive = 30
     batch_size: Positive = 64
     max_history: Annotated[int, Field(ge=2)] = 50
-    shuffle: Annotated[float, Field(ge=0, le=1)] = 0.0
+    jitter: Annotated[int, Field(ge=0)] = 0
     short: Annotated[float, Field(ge=0, le=1)] = 0.0
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     warmup: Rate = 0.05

@@ -19,6 +19,7 @@ from diger.data.dataset import Dataset
 from diger.errors import DigerError
 
 MEAN_PIECE = 5  # events of a piece, where histories are cut
+JITTERED = 0.5  # share of the histories in which events move, where they do
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,19 +157,19 @@ def training_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) 
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def varied(batch: Batch, shuffle: float, short: float, seed: tuple[int, ...]) -> Batch:
-    """`batch` with other histories in it, by `seed` alone.
+def varied(batch: Batch, jitter: int, short: float, seed: tuple[int, ...]) -> Batch:
+    """`batch` with its histories varied, by `seed` alone.
 
-    A share `shuffle` of the histories is put in random order. A share `short` is cut into pieces of
-    five events in the mean, each read as a history of its own that is followed by the next one's
-    first event.
+    In every other history events move by less than `jitter` steps. A share `short` is cut into
+    pieces of five events in the mean, each read as a history of its own that is followed by the
+    next one's first event.
     """
     rng = np.random.default_rng(seed)
     device = batch.items.device
     rows, steps = batch.items.shape
     at = np.arange(steps)
-    keys = np.where(rng.random((rows, 1)) < shuffle, rng.random((rows, steps)), at / steps)
-    keys = np.where(at < batch.lengths.cpu().numpy()[:, None], keys, 1 + keys)
+    keys = at + jitter * rng.random((rows, steps)) * (rng.random((rows, 1)) < JITTERED)
+    keys = np.where(at < batch.lengths.cpu().numpy()[:, None], keys, keys + steps + jitter)
     order = torch.as_tensor(np.argsort(keys, axis=1), device=device)
     cut = (rng.random((rows, 1)) < short) & (rng.random((rows, steps)) < 1 / MEAN_PIECE)
     starts = np.maximum.accumulate(np.where(cut, at, 0), axis=1)

@@ -260,9 +260,9 @@ class _Run:
             group["lr"] = peak * scale
         task.begin_update(progress.update, self.updates)
         whole = self.histories.batch(torch.as_tensor(rows, device=self.device))
-        shuffle, short = self.training.shuffle, self.training.short
-        if shuffle or short:
-            whole = varied(whole, shuffle, short, (self.seed, self.epoch, progress.batch))
+        jitter, short = self.training.jitter, self.training.short
+        if jitter or short:
+            whole = varied(whole, jitter, short, (self.seed, self.epoch, progress.batch))
         batch, present = distributed.share(whole)
         targets = count_targets(task, whole.lengths)
         mine = targets if batch is whole else count_targets(task, batch.lengths)
