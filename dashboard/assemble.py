@@ -1,6 +1,6 @@
 """Put together what is uploaded as a Space: `python dashboard/assemble.py OUT [bundles ...]`.
 
-The dashboard, the parts of `diger/` it needs, and bundles (by default all in `checkpoints/`), with
+The dashboard, `diger/`, and bundles (by default all in `checkpoints/`), with
 the Dockerfile and the front matter at the top. Written beside OUT and renamed when whole.
 """
 
@@ -11,19 +11,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("bundle", "charts", "hub", "statistics")
-MODULES = (
-    "__init__.py",
-    "digest.py",
-    "errors.py",
-    "evaluation/__init__.py",
-    "evaluation/beyond_accuracy.py",
-    "evaluation/metrics.py",
-    "evaluation/slices.py",
-    "memory.py",
-    "tokenizer/__init__.py",
-    "tokenizer/stats.py",
-)
 _SKIP = shutil.ignore_patterns("__pycache__", "*.pyc", ".*.tmp", "assemble.py", "pictures.py")
 
 
@@ -35,12 +22,7 @@ def assemble(out: Path, bundles: list[Path]) -> Path:
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     shutil.copytree(ROOT / "dashboard", staging / "dashboard", ignore=_SKIP)
-    for name in PACKAGES:
-        shutil.copytree(ROOT / "diger" / name, staging / "diger" / name, ignore=_SKIP)
-    for name in MODULES:
-        target = staging / "diger" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / "diger" / name, target)
+    shutil.copytree(ROOT / "diger", staging / "diger", ignore=_SKIP)
     (staging / "checkpoints").mkdir()
     for bundle in bundles:
         shutil.copytree(bundle, staging / "checkpoints" / bundle.name, ignore=_SKIP)

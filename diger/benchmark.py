@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from diger.bundle.swap import write_file
+from diger.bundle.writer import write_file
 from diger.config import JointConfig, Recipe
 from diger.data.batches import training_order
 from diger.data.dataset import Dataset

@@ -178,8 +178,8 @@ class TrainingConfig(Config):
         epochs: passes over the training histories; the schedule ends there.
         batch_size: histories a batch; with the T5 backbone, examples of one target each.
         max_history: events of a history that the model sees (the latest ones).
-        jitter: events of every other training history move by less than so many steps, anew in every
-            epoch: for data whose exact order tells of the shop's shelves more than of its visitors.
+        jitter: events of every other training history move by less than so many steps, anew in
+            every epoch: for data whose exact order tells of the shop's shelves more than of people.
         short: share of the training histories that are cut into pieces of a few events, anew in
             every epoch: for data of long histories, so that a short one is no stranger.
         learning_rate: its peak; linear warm-up, then cosine decay to a fiftieth.

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diger.bundle import Bundle, BundleWriter, list_bundles, swap
+from diger import files
+from diger.bundle import Bundle, BundleWriter, list_bundles
 from diger.bundle.schema import ALLOWED
 from diger.errors import DigerError
 
@@ -251,7 +252,7 @@ def test_an_old_bundle_returns_where_the_new_one_is_gone(bundle):
 
 def test_leftovers_of_the_living_are_left_alone(tmp_path):
     path = tmp_path / "one"
-    alive = swap.Staging(path)
+    alive = files.Staging(path)
     dead = tmp_path / ".one.0123abcd.new.tmp"
     dead.mkdir()
     other = tmp_path / ".two.0123abcd.new.tmp"
@@ -263,7 +264,7 @@ def test_leftovers_of_the_living_are_left_alone(tmp_path):
 
 
 def test_without_locks_only_old_leftovers_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(swap, "fcntl", None)
+    monkeypatch.setattr(files, "fcntl", None)
     fresh, old = tmp_path / ".one.00000001.new.tmp", tmp_path / ".one.00000002.new.tmp"
     fresh.mkdir()
     old.mkdir()

@@ -17,7 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diger.bundle import schema, swap
+from diger import files
+from diger.bundle import schema
 from diger.bundle.documents import Config
 from diger.bundle.manifest import MAX_BYTES, FileEntry, Manifest, located, parse_json
 from diger.bundle.tensors import metadata_of, unpack
@@ -56,7 +57,7 @@ class Bundle:
         folder = Path(path)
         with located(folder, "be read"):
             if not folder.exists():
-                swap.finish_swap(folder.absolute())
+                files.finish_swap(folder.absolute(), schema.MANIFEST)
             if not folder.is_dir():
                 raise DigerError("there is no such bundle folder")
             try:
@@ -240,8 +241,8 @@ def list_bundles(folder: str | Path, verify: bool = True) -> list[Bundle | Broke
     """
     root = Path(folder)
     try:
-        for target in swap.interrupted(root):
-            swap.finish_swap(target)
+        for target in files.interrupted(root):
+            files.finish_swap(target, schema.MANIFEST)
         subfolders = sorted(p for p in root.iterdir() if p.is_dir() and p.name[:1] != ".")
     except OSError as error:
         raise DigerError(f"{root} cannot be listed: {error.strerror or error}") from None

@@ -18,11 +18,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diger.bundle import documents, schema, swap
+from diger import files
+from diger.bundle import documents, schema
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.tensors import pack
 from diger.errors import DigerError, did_you_mean
 from diger.names import SID_BACKBONES
+from diger.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +47,7 @@ class BundleWriter:
     def __init__(self, path: str | Path, force: bool = False) -> None:
         self.path = Path(path).absolute()
         self._force = force
-        self._staging: swap.Staging | None = None
+        self._staging: files.Staging | None = None
         self._files: dict[str, FileEntry] = {}
         self._config: dict[str, Any] = {}
         self._text: list[str] = []  # what may be written only where text may be published
@@ -55,7 +57,7 @@ class BundleWriter:
     def __enter__(self) -> BundleWriter:
         check_target(self.path, force=self._force)
         with located(self.path, "be written"):
-            self._staging = swap.Staging(self.path)
+            self._staging = files.Staging(self.path)
         return self
 
     def __exit__(
@@ -76,7 +78,7 @@ class BundleWriter:
                 manifest = Manifest(schema.FORMAT_VERSION, kind, self._files)
                 _write(staging.folder / schema.MANIFEST, manifest.to_bytes())
                 # Somebody else may have written to the path in the meantime.
-                swap.check_target(self.path, force=self._force)
+                _refuse(self.path, force=self._force)
                 staging.publish()
         except BaseException:
             staging.discard()
@@ -140,7 +142,7 @@ class BundleWriter:
         self._claim(name, schema.TEXT_FILES)
         self._put(name, text.encode())
 
-    def _open(self) -> swap.Staging:
+    def _open(self) -> files.Staging:
         if self._staging is None:
             raise DigerError(f"the writer of {self.path} is not open: use it in a with statement")
         return self._staging
@@ -183,14 +185,47 @@ def check_target(path: str | Path, *, force: bool = False) -> None:
     """
     target = Path(path).absolute()
     with located(target, "be written"):
-        swap.finish_swap(target)
-        swap.sweep(target)
-        swap.check_target(target, force=force)
+        files.finish_swap(target, schema.MANIFEST)
+        files.sweep(target)
+        _refuse(target, force=force)
+
+
+def _refuse(path: Path, *, force: bool) -> None:
+    """Raise DigerError (without the path) unless a bundle may be written at `path`.
+
+    Only a bundle is ever replaced, and only with `force`: a mistyped path must not cost a folder
+    of something else.
+    """
+    if path.name.startswith(".") or not path.name:
+        raise DigerError("a bundle's name may not be empty or begin with a dot")
+    if path.is_symlink():
+        raise DigerError("it is a symbolic link: give the folder it points at")
+    if path.exists() and not path.is_dir():
+        raise DigerError("it is a file: choose another name for the bundle")
+    if path.is_dir() and any(path.iterdir()):
+        if not (path / schema.MANIFEST).is_file():
+            raise DigerError("it holds something that is not a bundle: choose another name")
+        if not force:
+            raise DigerError("it already exists: choose another name, or force replacing it")
+
+
+def write_file(data: bytes, out: Path) -> None:
+    """Write `data` at `out`, in place of what is there."""
+    named = printable(out)
+    if (out.parent / schema.MANIFEST).exists():
+        raise DigerError(f"{named} is inside a bundle, which it would break: choose another folder")
+    if out.is_dir():
+        raise DigerError(f"{named} is a folder: give the name of a file")
+    try:
+        with files.replacing(out) as temporary, temporary.open("xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise DigerError(f"cannot write {named}: {error.strerror or error}") from None
 
 
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    swap.sync(path)
+    files.sync(path)
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -222,12 +257,12 @@ def strip_weights(path: Path) -> Bundle:
     bundle = Bundle.open(path)
     if bundle.kind == "results-only":
         return bundle
-    files = bundle.manifest.files
+    there = bundle.manifest.files
     with BundleWriter(path, force=True) as writer:
         writer.json(schema.CONFIG, bundle.config)
         writer.json(schema.METRICS, bundle.metrics)
         for name in schema.TABLES:
-            if name in files:
+            if name in there:
                 writer.frame(name, bundle.frame(name))
         card = model_card(
             bundle.config, bundle.metrics, bundle.items, codes=bundle.codes, complete=False

@@ -179,8 +179,8 @@ def sids(
     """Write every item's semantic ID as CSV: item_id, sid, level_1 .., suffix, title if any."""
     # Imported here so that other commands do not wait for pandas.
     from diger.bundle import Bundle
-    from diger.bundle.swap import write_file
     from diger.bundle.tables import sid_csv
+    from diger.bundle.writer import write_file
     from diger.hub import local_path
 
     opened = Bundle.open(local_path(bundle))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import pickletools
 import re
 import shutil
@@ -32,6 +31,7 @@ from torch import Tensor
 
 from diger.convert.release import check_file
 from diger.errors import DigerError
+from diger.files import replacing
 from diger.text import printable
 from diger.tokenizer.rqvae import FORMAT
 
@@ -193,13 +193,8 @@ def convert_rqvae(
         "sha256": digest,
         "released_for": converted.released or "",
     }
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    with _writing(out):
-        try:
-            save_file(tensors, temporary, metadata)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _writing(out), replacing(out) as temporary:
+        save_file(tensors, temporary, metadata)
     return converted
 
 

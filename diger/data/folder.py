@@ -9,8 +9,6 @@ damaged files into one-line errors that name the file.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diger.errors import DigerError, did_you_mean
+from diger.files import Staging
 
 _IS_TYPE: dict[str, Callable[[pa.DataType], bool]] = {
     "integers": pa.types.is_integer,
@@ -69,26 +68,14 @@ def write_folder(target: Path) -> Iterator[Path]:
     Call `check_target` first: whatever is at `target` is replaced.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp"))
-    except OSError as error:
-        raise DigerError(f"cannot write beside {target}: {error.strerror or error}") from error
-    new, old = aside / "new", aside / "old"
-    try:
-        new.mkdir()
-        yield new
-        if target.exists():
-            target.rename(old)
+        staging = Staging(target)
         try:
-            new.rename(target)
-        except BaseException:  # Ctrl-C included: the old folder goes back before `aside` goes away
-            if old.exists():
-                old.rename(target)
-            raise
+            yield staging.folder
+            staging.publish()
+        finally:
+            staging.discard()
     except OSError as error:
         raise DigerError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

@@ -18,10 +18,12 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from diger.bundle import schema, swap
+from diger.bundle import schema
 from diger.bundle.manifest import MAX_BYTES, Manifest, located
 from diger.bundle.reader import Bundle
+from diger.bundle.writer import check_target
 from diger.errors import DigerError
+from diger.files import Staging
 from diger.hub.address import Address, is_address, parse
 from diger.hub.client import Remote, Say, Unreachable, look, say_on_stderr, talking
 from diger.text import printable
@@ -103,10 +105,8 @@ def pull(
             return Pulled(wanted, target, folder.name, was_there=True)
     with located(target, "be written"):
         absolute = target.absolute()
-        swap.finish_swap(absolute)
-        swap.sweep(absolute)
-        swap.check_target(absolute, force=force)
-        staging = swap.Staging(absolute)
+        check_target(absolute, force=force)
+        staging = Staging(absolute)
         try:
             for name in (*fetched.manifest.files, schema.MANIFEST):
                 # A copy: what people do to their folder must not reach the cache.

@@ -19,6 +19,7 @@ import pandas as pd
 
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
+from diger.files import replacing
 from diger.statistics.randomisation import ABOUT
 from diger.statistics.runs import runs_frame, summary_frame
 from diger.statistics.verdict import Claim, claim, judge
@@ -142,11 +143,10 @@ def write_results(study: Study, results: Results) -> list[Path]:
     written = []
     for name, text in texts.items():
         path = study.bundles / name
-        aside = path.with_name(f".{name}.tmp")
         try:
             study.bundles.mkdir(parents=True, exist_ok=True)
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(path)
+            with replacing(path) as aside:
+                aside.write_text(text, encoding="utf-8")
         except OSError as error:
             raise DigerError(f"cannot write {path}: {error.strerror}") from None
         written.append(path)

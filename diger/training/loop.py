@@ -33,6 +33,7 @@ from diger.data.dataset import Dataset
 from diger.errors import DigerError, Stopped
 from diger.evaluation.metrics import summary
 from diger.evaluation.ranking import rank_split
+from diger.files import replacing
 from diger.training import distributed
 from diger.training.state import Progress, load_state, save_state
 from diger.training.task import Task, count_targets, count_updates, training_histories
@@ -442,9 +443,9 @@ def _add(sums: dict[str, list[float]], values: dict[str, float], weight: int) ->
 
 
 def _save_weights(module: nn.Module, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.detach().cpu().clone() for k, v in module.state_dict().items()}, temporary)
-    temporary.replace(path)
+    weights = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(weights, temporary)
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 
 from diger.bundle import schema
@@ -384,8 +384,7 @@ def _workshop(out: Path, restart: bool) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DigerError(f"cannot make the folder {folder}: {error.strerror}") from None
-    with (folder / "lock").open("w") as lock:
-        _hold(lock, folder)
+    with _held(folder):
         if restart:
             for path in folder.iterdir():
                 if path.name != "lock":
@@ -402,15 +401,17 @@ def _workshop(out: Path, restart: bool) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _hold(lock: TextIO, folder: Path) -> None:
-    """Take the lock, which the system releases however the process ends."""
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases however the process ends."""
+    lock = FileLock(folder / "lock")
     try:
-        import fcntl
-    except ImportError:  # Windows: no such lock; two runs into one folder are then not caught
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        lock.acquire(blocking=False)
+    except Timeout:
         raise Busy(
             f"another process is training into {folder}; wait for it or give another --out"
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()

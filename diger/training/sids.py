@@ -27,6 +27,7 @@ from diger.content.transform import ContentTransform
 from diger.content.vectors import ContentVectors
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
+from diger.files import replacing
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import build_tokenizer, make_tokenizer
 from diger.tokenizer.from_file import FileTokenizer
@@ -207,9 +208,8 @@ def _write(path: Path, codes: np.ndarray, tokenizer: Tokenizer, seconds: float) 
     state = tokenizer.state_dict()
     tensors = {f"tokenizer.{k}": v.detach().cpu().contiguous() for k, v in state.items()}
     tensors["codes"] = torch.from_numpy(codes)
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, {"seconds": json.dumps(seconds)})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"seconds": json.dumps(seconds)})
 
 
 def _read(path: Path) -> tuple[np.ndarray, dict[str, Tensor], float] | None:

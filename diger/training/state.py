@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diger.errors import DigerError
+from diger.files import replacing
 from diger.training import distributed
 
 
@@ -78,9 +79,9 @@ def save_state(
         tensors |= {_random(kind, rank): state for rank, state in enumerate(states)}
     # Tied tensors may share memory; safetensors wants each to stand alone.
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, {"progress": json.dumps(progress.__dict__), "identity": identity})
-    temporary.replace(path)
+    notes = {"progress": json.dumps(progress.__dict__), "identity": identity}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, notes)
 
 
 def load_state(

@@ -1,4 +1,4 @@
-"""Putting a finished folder in its place, whole or not at all.
+"""Files and folders put in their place whole, or not at all.
 
 A writer fills `.NAME.<token>.new.tmp` beside its target and renames it. A folder that is there
 already steps aside to `.NAME.<token>.old.tmp` first, because a rename cannot replace a folder
@@ -18,10 +18,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from diger.bundle.schema import MANIFEST
-from diger.errors import DigerError
-from diger.text import printable
-
 try:
     import fcntl
 except ImportError:  # Windows
@@ -29,6 +25,18 @@ except ImportError:  # Windows
 
 _STALE_SECONDS = 24 * 3600
 _NO_LOCKS = -1
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; on a clean exit it takes the place of `path`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # renamed, or never made
+            temporary.unlink()
 
 
 class Staging:
@@ -78,36 +86,18 @@ class Staging:
         self._locks = []
 
 
-def check_target(path: Path, *, force: bool) -> None:
-    """Raise DigerError (without the path) unless a bundle may be written at `path`.
-
-    Only a bundle is ever replaced, and only with `force`: a mistyped path must not cost a folder
-    of something else.
-    """
-    if path.name.startswith(".") or not path.name:
-        raise DigerError("a bundle's name may not be empty or begin with a dot")
-    if path.is_symlink():
-        raise DigerError("it is a symbolic link: give the folder it points at")
-    if path.exists() and not path.is_dir():
-        raise DigerError("it is a file: choose another name for the bundle")
-    if path.is_dir() and any(path.iterdir()):
-        if not (path / MANIFEST).is_file():
-            raise DigerError("it holds something that is not a bundle: choose another name")
-        if not force:
-            raise DigerError("it already exists: choose another name, or force replacing it")
-
-
-def finish_swap(target: Path) -> None:
+def finish_swap(target: Path, marker: str) -> None:
     """Complete a swap to `target` whose writer died between the two renames.
 
-    That writer had finished the new folder, so it takes the place; if it is gone, the old one
-    returns. Folders of live writers are left alone, and so is all where we may not write.
+    That writer had finished the new folder (a whole one holds the file `marker`), so it takes the
+    place; if it is gone, the old one returns. Folders of live writers are left alone, and so is
+    all where we may not write.
     """
     for token, stage, folder in list(_leftovers(target)):
         if stage != "old" or target.exists():
             continue
         fresh = _temporary(target, token, "new")
-        whole = fresh if (fresh / MANIFEST).is_file() else folder
+        whole = fresh if (fresh / marker).is_file() else folder
         with contextlib.suppress(OSError), _held(folder) as free:
             if free:
                 whole.rename(target)
@@ -186,25 +176,3 @@ def _lock(folder: Path) -> int | None:
 def _release(lock: int | None) -> None:
     if lock is not None and lock != _NO_LOCKS:
         os.close(lock)
-
-
-# Single files beside bundles, written whole or not at all.
-
-
-def write_file(data: bytes, out: Path) -> None:
-    """Write `data` at `out`, in place of what is there."""
-    named = printable(out)
-    if (out.parent / MANIFEST).exists():
-        raise DigerError(f"{named} is inside a bundle, which it would break: choose another folder")
-    if out.is_dir():
-        raise DigerError(f"{named} is a folder: give the name of a file")
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        temporary.replace(out)
-    except OSError as error:
-        raise DigerError(f"cannot write {named}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):  # renamed, or never made
-            temporary.unlink()
