@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationError,
     field_validator,
     model_validator,
@@ -89,7 +90,17 @@ class ContentConfig(Config):
         return {name: weight for name, weight in self.sources.items() if weight}
 
 
-class CausalConfig(Config):
+class BackboneConfig(Config):
+    """What every backbone's table in a recipe has.
+
+    Attributes:
+        kind: a name in `diger.names.BACKBONES`.
+    """
+
+    kind: str
+
+
+class CausalConfig(BackboneConfig):
     """The item-level causal backbone with a code decoder (`diger.recommender.causal`).
 
     Attributes:
@@ -120,7 +131,7 @@ class CausalConfig(Config):
         return self
 
 
-class T5Config(Config):
+class T5Config(BackboneConfig):
     """The paper's T5 encoder-decoder over code tokens (`diger.recommender.t5`), at its size.
 
     Attributes:
@@ -143,7 +154,7 @@ class T5Config(Config):
     dropout: Rate = 0.1
 
 
-class SasrecConfig(Config):
+class SasrecConfig(BackboneConfig):
     """SASRec on the same causal encoder, full cross-entropy over the catalogue."""
 
     kind: Literal["sasrec"]
@@ -160,15 +171,36 @@ class SasrecConfig(Config):
         return self
 
 
-class PopularityConfig(Config):
+class PopularityConfig(BackboneConfig):
     """Items by how often they occur in the training events."""
 
     kind: Literal["popularity"]
 
 
-Backbone = Annotated[
-    CausalConfig | T5Config | SasrecConfig | PopularityConfig, Field(discriminator="kind")
-]
+_SETTINGS: dict[str, type[BackboneConfig]] = {
+    "causal": CausalConfig,
+    "t5": T5Config,
+    "sasrec": SasrecConfig,
+    "popularity": PopularityConfig,
+}
+
+
+def backbone_settings(kind: object) -> type[BackboneConfig]:
+    """The configuration of a backbone: `Settings` of its class, but for those that come along.
+
+    Raises:
+        ValueError: there is no such backbone.
+    """
+    if kind in _SETTINGS:
+        return _SETTINGS[str(kind)]
+    if kind not in BACKBONES:
+        known = tuple(BACKBONES)
+        hint = did_you_mean(str(kind), known)
+        shown = printable(kind, 40)
+        raise ValueError(f"there is no backbone {shown}{hint}; known: {', '.join(known)}")
+    module, name = BACKBONES[str(kind)].rsplit(".", 1)
+    settings: type[BackboneConfig] = getattr(import_module(module), name).Settings
+    return settings
 
 
 class TrainingConfig(Config):
@@ -281,10 +313,17 @@ class Recipe(Config):
     method: Method = "static"
     content: ContentConfig = ContentConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
-    backbone: Backbone = CausalConfig()
+    backbone: SerializeAsAny[BackboneConfig] = CausalConfig()
     training: TrainingConfig = TrainingConfig()
     joint: JointConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _backbone_of_its_kind(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return backbone_settings(values.get("kind")).model_validate(values)
+        return values
 
     @model_validator(mode="after")
     def _method_fits(self) -> Recipe:
@@ -353,8 +392,7 @@ def validate(model: type[AnyConfig], values: dict[str, Any], where: str) -> AnyC
         return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         first = error.errors()[0]
-        # The branch of a union appears in the path by its tag, which no recipe writes.
-        path = [str(part) for part in first["loc"] if part not in BACKBONES]
+        path = [str(part) for part in first["loc"]]
         key = ".".join(path) or "the recipe"
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(path[-1], _keys_at(values, path[:-1], model))
@@ -373,22 +411,20 @@ def validate(model: type[AnyConfig], values: dict[str, Any], where: str) -> AnyC
 
 def _keys_at(values: Any, path: list[str], model: type[BaseModel]) -> list[str]:
     """Names of the fields of the configuration that `path` leads to."""
-    current: list[type[BaseModel]] = [model]
     for part in path:
-        found: list[type[BaseModel]] = []
-        for one in current:
-            field = one.model_fields.get(part)
-            if field is not None:
-                found += _models_in(field.annotation)
-        # A union's branch appears in the path by its tag and is no field.
-        current = found or current
-    return [name for one in current for name in one.model_fields]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for part in getattr(annotation, "__args__", ()) for m in _models_in(part)]
+        values = values.get(part) if isinstance(values, dict) else None
+        field = model.model_fields.get(part)
+        if field is None:
+            return []
+        if field.annotation is BackboneConfig:
+            model = backbone_settings(values.get("kind") if isinstance(values, dict) else None)
+            continue
+        inner = (field.annotation, *getattr(field.annotation, "__args__", ()))
+        models = [t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not models:
+            return []
+        model = models[0]
+    return list(model.model_fields)
 
 
 def recipe_names() -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from diger.bundle.reader import BrokenBundle, Bundle, list_bundles
 from diger.errors import DigerError, did_you_mean
 from diger.hub.address import is_address
-from diger.names import METHODS, SID_BACKBONES
+from diger.names import METHODS, writes_sids
 from diger.text import printable
 from diger_app.shelf import Shelf, Source
 
@@ -124,7 +124,7 @@ class Library:
         if bundle.kind != "complete":
             reason = "it holds results only, without the weights to recommend with"
             shelf.unusable.append((bundle.name, reason))
-        elif bundle.about.backbone not in SID_BACKBONES:
+        elif not writes_sids(bundle.about.backbone):
             reason = f"a {method} model ranks items without writing SIDs"
             shelf.unusable.append((bundle.name, reason))
         else:

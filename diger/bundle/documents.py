@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypedDict, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -242,7 +242,7 @@ _CONFIG_KEYS: dict[str, type] = {
     "recipe.name": str,
     "seed": int,
 }
-_CONFIG_CHOICES: dict[str, tuple[str, ...]] = {
+_CONFIG_CHOICES: dict[str, Collection[str]] = {
     "arm.method": METHODS,
     "arm.noise": NOISES,
     "backbone": BACKBONES,

@@ -23,7 +23,7 @@ from diger.bundle import documents, schema
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.tensors import pack
 from diger.errors import DigerError, did_you_mean
-from diger.names import SID_BACKBONES
+from diger.names import writes_sids
 from diger.text import printable
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class BundleWriter:
         schema.check_names(set(self._files))
         about = documents.Config.read(self._config)
         from_file = about.tokenizer.get("kind") == "file"
-        needs_vectors = not from_file and about.backbone in SID_BACKBONES
+        needs_vectors = not from_file and writes_sids(about.backbone)
         if schema.MODEL in self._files and needs_vectors and schema.CONTENT not in self._files:
             raise DigerError(f"a complete bundle of a model over SIDs needs {schema.CONTENT}")
         for name, frame in self._item_rows.items():

@@ -73,6 +73,16 @@ class Recommender(nn.Module, ABC):
     sizes: tuple[int, ...]
     prefix_examples: ClassVar[bool] = False
 
+    @classmethod
+    def build(
+        cls, config: Any, *, sizes: tuple[int, ...], n_items: int, max_history: int
+    ) -> Recommender:
+        """One for SIDs of `sizes`, see `diger.recommender.build`; made from torch's random state.
+
+        `config` is of the class's `Settings`, a `BackboneConfig`.
+        """
+        return cls(sizes=sizes, config=config, max_history=max_history)  # type: ignore[call-arg]
+
     @abstractmethod
     def encode(self, view: CodeView, index: Tensor, lengths: Tensor) -> Any:
         """The memory of histories `index` (B, T), positions in `view`, with `lengths` (B,)."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from torch import nn
 
-from diger.config import Backbone, CausalConfig, SasrecConfig, T5Config
-from diger.recommender.causal import CausalRecommender
-from diger.recommender.sasrec import Sasrec
-from diger.recommender.t5 import T5Recommender
+from diger.config import BackboneConfig
+from diger.names import BACKBONES
 
 
 def build_backbone(
-    config: Backbone, *, sizes: tuple[int, ...], n_items: int, max_history: int
+    config: BackboneConfig, *, sizes: tuple[int, ...], n_items: int, max_history: int
 ) -> nn.Module | None:
     """The model that `config` describes, freshly initialised; None for popularity.
 
@@ -21,10 +21,9 @@ def build_backbone(
         n_items: items in the catalogue.
         max_history: events of a history it will ever see.
     """
-    if isinstance(config, CausalConfig):
-        return CausalRecommender(sizes=sizes, config=config, max_history=max_history)
-    if isinstance(config, T5Config):
-        return T5Recommender(sizes=sizes, config=config)
-    if isinstance(config, SasrecConfig):
-        return Sasrec(n_items=n_items, config=config, max_history=max_history)
-    return None
+    if not BACKBONES[config.kind]:
+        return None
+    module, name = BACKBONES[config.kind].rsplit(".", 1)
+    kind = getattr(import_module(module), name)
+    model: nn.Module = kind.build(config, sizes=sizes, n_items=n_items, max_history=max_history)
+    return model

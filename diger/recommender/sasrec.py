@@ -32,6 +32,13 @@ class Sasrec(nn.Module):
             max_history=max_history,
         )
 
+    @classmethod
+    def build(
+        cls, config: SasrecConfig, *, sizes: tuple[int, ...], n_items: int, max_history: int
+    ) -> Sasrec:
+        """One for a catalogue of `n_items`."""
+        return cls(n_items=n_items, config=config, max_history=max_history)
+
     def scores(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Logits (B, n_items) of the next item after histories (B, T) of `lengths` (B,)."""
         hidden = self.encoder(F.embedding(items, self.items))

@@ -175,6 +175,13 @@ class T5Recommender(Recommender):
 
     prefix_examples: ClassVar[bool] = True
 
+    @classmethod
+    def build(
+        cls, config: T5Config, *, sizes: tuple[int, ...], n_items: int, max_history: int
+    ) -> T5Recommender:
+        """See the base class; it reads histories of any length."""
+        return cls(sizes=sizes, config=config)
+
     def __init__(self, *, sizes: tuple[int, ...], config: T5Config) -> None:
         super().__init__()
         self.sizes = sizes

@@ -1,24 +1,32 @@
 """Readers of interaction logs and item text, one file a format.
 
 `open_reader` finds the reader by format name, or recognises the format by the files in the folder.
-To add a format, write a `Reader` (see `base.py`) and add it to `READERS`.
+To add a format, write a `Reader` (see `base.py`) and name it in `READERS`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
-from diger.data.readers.amazon import AmazonReader
 from diger.data.readers.base import Progress, Reader
-from diger.data.readers.films import FilmsReader
-from diger.data.readers.recbole import RecBoleReader
-from diger.data.readers.simple import MadeUpReader, SimpleReader
 from diger.errors import DigerError, did_you_mean
 
-READERS: dict[str, type[Reader]] = {
-    reader.format: reader
-    for reader in (SimpleReader, AmazonReader, RecBoleReader, FilmsReader, MadeUpReader)
+READERS = {
+    "simple": "diger.data.readers.simple.SimpleReader",
+    "amazon": "diger.data.readers.amazon.AmazonReader",
+    "recbole": "diger.data.readers.recbole.RecBoleReader",
+    "films": "diger.data.readers.films.FilmsReader",
+    "made-up": "diger.data.readers.simple.MadeUpReader",
 }
+"""Every format: its name on the command line, and where its class is."""
+
+
+def reader_of(file_format: str) -> type[Reader]:
+    """The class that reads a format of `READERS`."""
+    module, name = READERS[file_format].rsplit(".", 1)
+    found: type[Reader] = getattr(import_module(module), name)
+    return found
 
 
 def open_reader(
@@ -42,15 +50,15 @@ def open_reader(
         raise DigerError(f"no folder at {folder}; give the folder that holds the data files")
     if file_format == "auto":
         file_format = detect_format(folder)
-    return READERS[file_format](folder, progress)
+    return reader_of(file_format)(folder, progress)
 
 
 def detect_format(folder: Path) -> str:
     """The format whose interactions file lies in `folder`."""
-    fits = [name for name, reader in READERS.items() if reader.recognises(folder)]
+    fits = [name for name in READERS if reader_of(name).recognises(folder)]
     if len(fits) > 1:
         raise DigerError(f"{folder} fits several formats; say which: --format {' or '.join(fits)}")
     if not fits:
-        looked_for = "; ".join(f"{r.format}: {r.files}" for r in READERS.values())
+        looked_for = "; ".join(f"{name}: {reader_of(name).files}" for name in READERS)
         raise DigerError(f"no known data files in {folder}; looked for {looked_for}")
     return fits[0]
