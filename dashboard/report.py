@@ -77,7 +77,7 @@ def report(
     total, done = max(1, sum(len(p.figures) for p in panels)), 0
     body: list[str] = []
     for question, listed in parts.items():
-        body.append(f"<h2>{_text(question)}</h2>")
+        body.append(f"<h2>{_escaped(question)}</h2>")
         for panel in listed:
             body.append(_panel(panel))
             done += len(panel.figures)
@@ -89,8 +89,8 @@ def report(
         # Whatever a text may hide, the file can load and run nothing.
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'; img-src data:\">"
-        f"<title>{_text(title)}</title><style>{_STYLE}{layout}</style></head><body>\n"
-        f"<h1>{_text(title)}</h1>\n{_about(lens)}\n{''.join(body)}\n{_words(panels)}\n"
+        f"<title>{_escaped(title)}</title><style>{_STYLE}{layout}</style></head><body>\n"
+        f"<h1>{_escaped(title)}</h1>\n{_about(lens)}\n{''.join(body)}\n{_words(panels)}\n"
         f"{_bundles(lens)}\n</body></html>\n"
     )
 
@@ -119,38 +119,39 @@ def _about(lens: Lens) -> str:
     real = [lens.title(d) for d in lens.datasets]
     return (
         f'<p class="faint">DIGER Studio, {date.today():%d %B %Y}. {len(lens.runs)} runs on '
-        f"{_text(', '.join(real))}. Test split, metric {_text(lens.view.metric)} where one is "
-        "shown.</p>"
+        f"{_escaped(', '.join(real))}. Test split, metric {_escaped(lens.view.metric)} where "
+        "one is shown.</p>"
     )
 
 
 def _panel(panel: Panel) -> str:
-    finding = f"<h3>{_text(panel.finding)}</h3>" if panel.finding else ""
+    finding = f"<h3>{_escaped(panel.finding)}</h3>" if panel.finding else ""
     if panel.missing:
-        why = f'<p class="missing">{_text(sentence(panel.missing))}.</p>'
+        why = f'<p class="missing">{_escaped(sentence(panel.missing))}.</p>'
         return f'<section class="panel">{finding}{why}</section>\n'
     narrow = sum(not figure.wide for figure in panel.figures) > 1
     figures = "".join(_figure(figure, narrow) for figure in panel.figures)
     notes = [*(f"Blank: {reason}" for reason in panel.blank), *panel.notes]
     return (
-        f'<section class="panel" id="{_text(panel.key)}">{finding}<div class="row">{figures}</div>'
-        + "".join(f'<p class="note">{_text(note)}</p>' for note in notes)
+        f'<section class="panel" id="{_escaped(panel.key)}">{finding}'
+        f'<div class="row">{figures}</div>'
+        + "".join(f'<p class="note">{_escaped(note)}</p>' for note in notes)
         + "</section>\n"
     )
 
 
 def _figure(figure: Figure, narrow: bool) -> str:
-    head = f"<h4>{_text(figure.title)}</h4>" if figure.title else ""
+    head = f"<h4>{_escaped(figure.title)}</h4>" if figure.title else ""
     if figure.chart is not None:
         try:
             width = NARROW if narrow and not figure.wide else WIDE
             return f"<figure>{head}{to_svg(figure.chart, LIGHT, width)}</figure>"
         except DigerError as error:
-            return f'<figure>{head}<p class="missing">{_text(str(error))}</p></figure>'
-    return f"<figure>{head}{_table(figure)}</figure>" if figure.table is not None else ""
+            return f'<figure>{head}<p class="missing">{_escaped(str(error))}</p></figure>'
+    return f"<figure>{head}{_html_table(figure)}</figure>" if figure.table is not None else ""
 
 
-def _table(figure: Figure) -> str:
+def _html_table(figure: Figure) -> str:
     table = figure.table
     assert table is not None
     wanted = [c for c in figure.paper or table.columns if c in table.columns]
@@ -162,7 +163,7 @@ def _table(figure: Figure) -> str:
             for column, value in zip(shown.columns, values, strict=True)
         )
         rows.append(f"<tr>{cells}</tr>")
-    head = "".join(f"<th>{_text(str(c))}</th>" for c in shown.columns)
+    head = "".join(f"<th>{_escaped(str(c))}</th>" for c in shown.columns)
     more = len(shown) - MOST_ROWS
     tail = f'<p class="note">and {more} rows more</p>' if more > 0 else ""
     return (
@@ -177,8 +178,8 @@ def _cell(value: object, form: str) -> str:
     if isinstance(value, bool):
         return f"<td>{'yes' if value else 'no'}</td>"
     if isinstance(value, int | float):
-        return f'<td class="n">{_text(form % value)}</td>'
-    return f"<td>{_text(str(value))}</td>"
+        return f'<td class="n">{_escaped(form % value)}</td>'
+    return f"<td>{_escaped(str(value))}</td>"
 
 
 def _is_blank(column: pd.Series) -> bool:
@@ -189,13 +190,13 @@ def _words(panels: list[Panel]) -> str:
     terms = [t for t in dict.fromkeys(t for p in panels for t in p.terms) if t in TERMS]
     if not terms:
         return ""
-    listed = "".join(f"<dt>{_text(t)}</dt><dd>{_text(TERMS[t])}</dd>" for t in terms)
+    listed = "".join(f"<dt>{_escaped(t)}</dt><dd>{_escaped(TERMS[t])}</dd>" for t in terms)
     return f"<h2>What the words mean</h2><dl>{listed}</dl>"
 
 
 def _bundles(lens: Lens) -> str:
     rows = "".join(
-        f"<tr><td>{_text(row.bundle)}</td><td><code>{row.hash}</code></td></tr>"
+        f"<tr><td>{_escaped(row.bundle)}</td><td><code>{row.hash}</code></td></tr>"
         for row in lens.runs.itertuples()
     )
     return (
@@ -205,5 +206,5 @@ def _bundles(lens: Lens) -> str:
     )
 
 
-def _text(text: str) -> str:
+def _escaped(text: str) -> str:
     return html.escape(" ".join(str(text).split()))

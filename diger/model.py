@@ -39,6 +39,7 @@ from diger.recommender.sasrec import Sasrec
 from diger.text import printable
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import make_tokenizer
+from diger.tokenizer.stats import collision_groups
 from diger.tokenizer.suffix import format_sid
 from diger.tokenizer.trie import Trie
 
@@ -156,7 +157,7 @@ class Model:
         if self.sids is None:
             return None
         codes = self.sids[:, :-1].cpu().numpy()
-        return np.unique(codes, axis=0, return_inverse=True)[1].ravel()
+        return collision_groups(codes)
 
     def rows(self, item_ids: Sequence[str]) -> list[int]:
         """Item rows of ids.

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from diger import text
-from diger.bundle import BrokenBundle, Bundle, BundleWriter, list_bundles, tables
-from diger.bundle.tables import sids, topk_rows, write_sid
+from diger.bundle import BrokenBundle, Bundle, BundleWriter, list_bundles
+from diger.bundle.tables import sids, topk_rows
 from diger.bundle.tensors import pack, unpack
 from diger.errors import DigerError
+from diger.tokenizer.suffix import format_sid
 
 
 def test_imports_without_torch():
@@ -30,7 +31,7 @@ def test_imports_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", [tables, text])
+@pytest.mark.parametrize("module", [text])
 def test_examples_in_docstrings(module):
     found = doctest.testmod(module)
     assert found.attempted and not found.failed
@@ -46,7 +47,7 @@ def test_round_trip(tmp_path):
     assert bundle.ranks["rank"].isna().tolist() == [False, True, False, True, False, False]
     np.testing.assert_array_equal(sids(bundle.items), toys.SIDS)
     assert sids(bundle.items, "start")[3].tolist() == [2, 2, 1, 0]
-    assert write_sid(sids(bundle.items)[1]) == "1-0-3-1"
+    assert format_sid(sids(bundle.items)[1]) == "1-0-3-1"
     assert topk_rows(bundle.topk).tolist()[0] == [3, 0, -1]
     assert [list(c) for c in bundle.items["categories"]][2] == ["toys", "outdoor"]
     assert bundle.history["loss"].tolist() == [3.0, 2.5, 2.0]

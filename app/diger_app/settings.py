@@ -56,7 +56,9 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str], here: Path) -
         "DATASET=FILE where it is for one dataset only",
     )
     parser.add_argument("--host", default=environ.get("GRADIO_SERVER_NAME") or "127.0.0.1")
-    parser.add_argument("--port", type=int, default=_number(environ.get("GRADIO_SERVER_PORT")))
+    parser.add_argument(
+        "--port", type=int, default=_whole_number(environ.get("GRADIO_SERVER_PORT"))
+    )
     parser.add_argument("--root-path", default=environ.get("GRADIO_ROOT_PATH") or "")
     parser.add_argument("--mcp", action="store_true", help="offer MCP tools (needs gradio[mcp])")
     parser.add_argument("--open", action="store_true", help="open a browser window")
@@ -79,5 +81,5 @@ def _default_source(here: Path) -> Path:
     return beside if beside.is_dir() else here.parent / "checkpoints"
 
 
-def _number(text: str | None) -> int:
+def _whole_number(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0

@@ -124,7 +124,7 @@ def _word(limit: int) -> Callable[[str], str]:
     return read
 
 
-def _number(low: int, high: int) -> Callable[[str], int]:
+def _between(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit()) or not low <= int(text[:9]) <= high:
             raise ValueError(f"must be a number from {low} to {high}")
@@ -169,12 +169,12 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "right": _word(200),
     "history": _history,
     "target": _word(300),
-    "k": _number(1, MAX_K),
-    "beam": _number(MIN_BEAM, MAX_BEAM),
+    "k": _between(1, MAX_K),
+    "beam": _between(MIN_BEAM, MAX_BEAM),
     "leave_out_seen": _flag,
     "decoding": _one_of(DECODINGS),
     "side": _one_of(SIDES),
-    "tree_beam": _number(1, MAX_TREE_BEAM),
+    "tree_beam": _between(1, MAX_TREE_BEAM),
     "explore": _one_of(EXPLORE_VIEWS),
     "item": _word(300),
     "prefix": _prefix,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ from dashboard.panels.curves import curve_figure
 from dashboard.view import METRICS
 from diger.bundle import schema
 from diger.bundle.reader import Bundle
+from diger.bundle.settings import leaves
 from diger.charts.lift import dumbbell
 from diger.errors import DigerError
 from diger.statistics.curves import stack
@@ -59,7 +59,7 @@ def metrics(lens: Lens) -> Panel:
 def configuration(lens: Lens) -> Panel:
     """Everything in the configuration that differs."""
     a, b = _two(lens)
-    left, right = dict(_leaves(a.config)), dict(_leaves(b.config))
+    left, right = dict(leaves(a.config)), dict(leaves(b.config))
     keys = [key for key in {**left, **right} if left.get(key) != right.get(key)]
     table = pd.DataFrame(
         [{"setting": k, a.name: _shown(left, k), b.name: _shown(right, k)} for k in keys],
@@ -139,16 +139,8 @@ def _p(lens: Lens, a: Bundle, b: Bundle, metric: str) -> float:
         return float("nan")
 
 
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, entry in value.items():
-            yield from _leaves(entry, f"{place}.{key}" if place else str(key))
-    else:
-        yield place, value
-
-
-def _shown(leaves: dict[str, Any], key: str) -> str:
-    return "" if leaves.get(key) is None else str(leaves[key])
+def _shown(values: dict[str, Any], key: str) -> str:
+    return "" if values.get(key) is None else str(values[key])
 
 
 PAGE = Page(

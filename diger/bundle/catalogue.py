@@ -61,7 +61,7 @@ def load_catalogue(path: str | Path) -> pd.DataFrame:
         twice = printable(found.loc[found["item_id"].duplicated(), "item_id"].iloc[0], 60)
         raise DigerError(f"{named}: item_id {twice} is there twice; keep one")
     for column in columns:
-        clean = _names if column == "categories" else _text
+        clean = _names if column == "categories" else _or_none
         found[column] = pd.Series([clean(value) for value in table[column]], dtype=object)
     if not any(_is_known(value) and len(value) for c in columns for value in found[c]):
         raise DigerError(
@@ -91,7 +91,7 @@ def _is_known(value: Any) -> bool:
     return isinstance(value, str | list)
 
 
-def _text(value: Any) -> str | None:
+def _or_none(value: Any) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 

@@ -35,12 +35,14 @@ def print_bundle(console: Console, bundle: Bundle) -> None:
 
 def listing(found: list[Bundle | BrokenBundle]) -> Group:
     """One row a bundle; below the table, why each broken one is broken."""
-    table = _table("bundle", "dataset", "arm", "seed", "test\nrecall@10", "test\nndcg@10", "state")
+    table = plain_table(
+        "bundle", "dataset", "arm", "seed", "test\nrecall@10", "test\nndcg@10", "state"
+    )
     for column in table.columns[1:2] + table.columns[3:]:
         column.no_wrap = True  # a narrow terminal folds the long names, not the numbers
     broken = []
     for bundle in found:
-        name = _text(bundle.path.name)
+        name = _shown(bundle.path.name)
         if isinstance(bundle, BrokenBundle):
             table.add_row(name, "", "", "", "", "", Text("broken", style="red"))
             broken.append(Text(f"{name}: {bundle.reason}", style="red"))
@@ -49,9 +51,9 @@ def listing(found: list[Bundle | BrokenBundle]) -> Group:
         values = tested["metrics"] if tested else {}
         table.add_row(
             name,
-            _text(bundle.about.dataset.name),
-            _text(_arm(bundle.about)),
-            _text(bundle.about.seed),
+            _shown(bundle.about.dataset.name),
+            _shown(_arm(bundle.about)),
+            _shown(bundle.about.seed),
             _metric(values.get("recall@10")),
             _metric(values.get("ndcg@10")),
             bundle.kind,
@@ -84,7 +86,7 @@ def facts(bundle: Bundle) -> Table:
         ("code version", about.code_version),
     ):
         if value not in (None, ""):
-            table.add_row(Text(label, style="bold"), _text(value))
+            table.add_row(Text(label, style="bold"), _shown(value))
     return table
 
 
@@ -95,9 +97,9 @@ def metrics_table(metrics: dict[str, Any]) -> Table | None:
     if not names:
         return None
     headers = [f"{printable(r['split'])}\n{printable(r.get('decoding', ''))}" for r in results]
-    table = _table("metric", *headers)
+    table = plain_table("metric", *headers)
     for name in names:
-        table.add_row(_text(name), *(Text(_metric(r["metrics"].get(name))) for r in results))
+        table.add_row(_shown(name), *(Text(_metric(r["metrics"].get(name))) for r in results))
     table.add_row("users", *(_count(r.get("users")) for r in results))
     return table
 
@@ -113,7 +115,7 @@ def codebooks(bundle: Bundle) -> tuple[Table, str] | None:
     selected = bundle.about.selected_epoch
     known = selected is not None and (codes["epoch"] == selected).any()
     epoch = selected if known else codes["epoch"].max()
-    table = _table("level", "codes used", "effective codes", "largest code")
+    table = plain_table("level", "codes used", "effective codes", "largest code")
     for level, part in codes[codes["epoch"] == epoch].groupby("level"):
         counts = part["items"].to_numpy()
         largest = counts.max() / max(counts.sum(), 1)
@@ -125,7 +127,7 @@ def codebooks(bundle: Bundle) -> tuple[Table, str] | None:
 
 def files(bundle: Bundle) -> Table:
     """Names, sizes and SHA-256; the bundle was opened with every hash checked."""
-    table = _table("file", "size", "SHA-256 (checked)")
+    table = plain_table("file", "size", "SHA-256 (checked)")
     for name, file in sorted(bundle.manifest.files.items()):
         table.add_row(name, _size(file.size), f"{file.sha256[:16]}…")
     return table
@@ -143,14 +145,15 @@ def _collisions(items: pd.DataFrame | None) -> str:
     return line
 
 
-def _table(*headers: str) -> Table:
+def plain_table(*headers: str) -> Table:
+    """An empty table without lines, under bold headers."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:
         table.add_column(Text(header), overflow="fold")
     return table
 
 
-def _text(value: object) -> Text:
+def _shown(value: object) -> Text:
     return Text("" if value is None else printable(value, 200))
 
 

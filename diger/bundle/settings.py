@@ -26,7 +26,7 @@ def settings(recipe: Mapping[str, Any], method: str) -> dict[str, Any]:
     """
     idle = ("name", "about", *_IDLE.get(method, ()))
     recipe = _as_of_old(recipe)
-    found = {k: v for k, v in _flat(recipe) if not k.startswith(idle) and v and v != "none"}
+    found = {k: v for k, v in leaves(recipe) if not k.startswith(idle) and v and v != "none"}
     for key in _FILES:
         value = found.get(key)
         if isinstance(value, str) and (key != "content.encoder" or value.endswith(".npy")):
@@ -34,10 +34,11 @@ def settings(recipe: Mapping[str, Any], method: str) -> dict[str, Any]:
     return found
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested tables that is none itself, by its dotted key."""
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -16,6 +16,7 @@ import pandas as pd
 from diger.bundle import schema
 from diger.errors import DigerError
 from diger.text import csv_cell
+from diger.tokenizer.suffix import format_sid
 
 When = Literal["now", "start"]
 
@@ -64,15 +65,6 @@ def sids(items: pd.DataFrame, when: When = "now") -> np.ndarray | None:
     return items[[*names, suffix]].to_numpy(dtype=np.int64) if names else None
 
 
-def write_sid(sid: Sequence[int] | np.ndarray) -> str:
-    """A SID as people write it.
-
-    >>> write_sid([12, 200, 7, 0])
-    '12-200-7-0'
-    """
-    return "-".join(str(int(code)) for code in sid)
-
-
 def topk_frame(users: np.ndarray, item_rows: np.ndarray) -> pd.DataFrame:
     """The table for `topk.parquet` from (users,) user rows and (users, k) item rows, -1 = none."""
     small = np.asarray(item_rows).astype(np.int32)
@@ -102,5 +94,5 @@ def sid_csv(items: pd.DataFrame) -> str:
     for row, (item_id, sid) in enumerate(zip(items["item_id"], matrix.tolist(), strict=True)):
         title = [] if titles is None else [titles.iloc[row]]
         cells = [csv_cell(value) if isinstance(value, str) else "" for value in title]
-        writer.writerow([csv_cell(item_id), write_sid(sid), *sid, *cells])
+        writer.writerow([csv_cell(item_id), format_sid(sid), *sid, *cells])
     return text.getvalue()

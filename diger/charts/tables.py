@@ -33,16 +33,16 @@ def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
                 "metric": one.metric,
                 "baseline": one.baseline or "static",
                 "arm": one.arm,
-                "baseline value": _number(base, "{:.4f}"),
-                "arm value": _number(arm, "{:.4f}"),
-                "lift": _number(lift, "{:+.1%}"),
-                "difference": _number(gap, "{:+.4f}"),
+                "baseline value": _rounded(base, "{:.4f}"),
+                "arm value": _rounded(arm, "{:.4f}"),
+                "lift": _rounded(lift, "{:+.1%}"),
+                "difference": _rounded(gap, "{:+.4f}"),
                 "95 % interval": f"{band.low:+.4f} to {band.high:+.4f}" if band else "",
                 "seeds": found.seeds if found else 0,
                 "difference of each seed": _seeds(one),
-                "p": _number(p, "{:.4f}"),
-                "p, Holm": _number(one.adjusted_p, "{:.4f}"),
-                "p of the randomisation test": _number(one.randomisation_p, "{:.4f}"),
+                "p": _rounded(p, "{:.4f}"),
+                "p, Holm": _rounded(one.adjusted_p, "{:.4f}"),
+                "p of the randomisation test": _rounded(one.randomisation_p, "{:.4f}"),
                 "verdict": one.outcome if found else "",
                 "why blank": one.reason,
             }
@@ -147,7 +147,7 @@ def _cell(mean: float, spread: object, best: bool) -> str:
     return rf"${number} \pm {spread:.4f}$" if known else f"${number}$"
 
 
-def _number(value: float | None, form: str) -> str:
+def _rounded(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 

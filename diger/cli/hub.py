@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from diger.hub import Difference, Published
 
 _MOST_SETTINGS = 30
@@ -74,10 +72,11 @@ def _print_published(done: Published, tag: str | None) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from diger.bundle.report import plain_table
     from diger.text import printable
 
     console = Console()
-    table = _table("file", "size", "")
+    table = plain_table("file", "size", "")
     table.columns[1].justify = "right"
     planned = done.commit is None
     for name, size in done.sizes.items():
@@ -130,6 +129,7 @@ def list_bundles(
     from rich.console import Console
     from rich.text import Text
 
+    from diger.bundle.report import plain_table
     from diger.hub import list_hub
     from diger.text import printable
 
@@ -141,7 +141,7 @@ def list_bundles(
         typer.echo(f"{owner or 'you'}: no DIGER bundles on the Hub that you may see")
         return
     headers = ("bundle", "", "dataset", "method", "seed", "test\nrecall@10", "test\nndcg@10")
-    table = _table(*headers, "updated")
+    table = plain_table(*headers, "updated")
     for one in found:
         methods = [m for m in (one.method, one.decay) if m not in (None, "none")]
         cells = [one.repo_id, "private" if one.private else "", one.dataset, " / ".join(methods)]
@@ -176,6 +176,7 @@ def _print_difference(found: Difference) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from diger.bundle.report import plain_table
     from diger.text import printable
 
     console = Console()
@@ -184,7 +185,7 @@ def _print_difference(found: Difference) -> None:
     if found.identical:
         console.print("identical, every file")
         return
-    table = _table("file", "left", "right")
+    table = plain_table("file", "left", "right")
     for name in sorted({*found.changed, *found.only_left, *found.only_right}):
         sizes = [side.files.get(name) for side in (found.left, found.right)]
         table.add_row(name, *("" if entry is None else f"{entry.size:,} B" for entry in sizes))
@@ -195,19 +196,13 @@ def _print_difference(found: Difference) -> None:
     for title, rows in (("config.json", found.settings), ("test metrics", found.metrics)):
         if not rows:
             continue
-        table = _table(title, "left", "right")
+        table = plain_table(title, "left", "right")
         for name, one, two in rows[:_MOST_SETTINGS]:
             table.add_row(*(Text(printable(_shown(cell), 60)) for cell in (name, one, two)))
         if len(rows) > _MOST_SETTINGS:
             table.add_row(f"and {len(rows) - _MOST_SETTINGS} more", "", "")
         console.print()
         console.print(table)
-
-
-def _table(*headers: str) -> Table:
-    from rich.table import Table
-
-    return Table(*headers, box=None, padding=(0, 2, 0, 0), header_style="bold")
 
 
 def _shown(value: Any) -> str:

@@ -56,7 +56,7 @@ def item_frame(items: pd.DataFrame) -> pd.DataFrame:
             raise DigerError(f"items has no column {column}{hint}")
     columns: dict[str, pd.Series] = {}
     for column in known:
-        check = _categories if column == "categories" else _text
+        check = _categories if column == "categories" else _checked_text
         cells = [check(cell, column, row) for row, cell in enumerate(items[column].tolist())]
         columns[column] = pd.Series(cells, dtype=object)
     for column in items.columns:
@@ -140,7 +140,7 @@ def _rule(holds: np.ndarray, otherwise: str) -> None:
         raise DigerError(f"user row {int(np.argmin(holds))}: {otherwise}")
 
 
-def _text(cell: object, column: str, row: int) -> str | None:
+def _checked_text(cell: object, column: str, row: int) -> str | None:
     if isinstance(cell, str):
         if not cell.isascii():
             _check_utf8(cell, f"item row {row}: {column}")
@@ -155,7 +155,7 @@ def _categories(cell: object, column: str, row: int) -> list[str]:
         return []
     if not isinstance(cell, list | tuple | np.ndarray):
         raise DigerError(f"item row {row}: {column} is {cell!r}, not a list of text")
-    names = [_text(name, column, row) for name in cell]
+    names = [_checked_text(name, column, row) for name in cell]
     if None in names:
         raise DigerError(f"item row {row}: {column} has an empty entry")
     return names  # type: ignore[return-value]

@@ -8,7 +8,7 @@ anew, so they differ between a folder and what was published from it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from typing import Any
 from diger.bundle import documents, schema
 from diger.bundle.manifest import FileEntry, parse_json
 from diger.bundle.reader import Bundle
+from diger.bundle.settings import leaves
 from diger.hub.address import is_address, parse
 from diger.hub.client import look, talking
 from diger.hub.fetch import bring, remote_manifest
@@ -72,7 +73,7 @@ def diff(left: str | os.PathLike[str], right: str | os.PathLike[str]) -> Differe
         tuple(changed),
         tuple(sorted(one.files.keys() - shared)),
         tuple(sorted(other.files.keys() - shared)),
-        _both(dict(_leaves(one.config)), dict(_leaves(other.config))),
+        _both(dict(leaves(one.config)), dict(leaves(other.config))),
         _both(_headline(one.metrics), _headline(other.metrics)),
     )
 
@@ -109,12 +110,3 @@ def _both(left: Mapping[str, Any], right: Mapping[str, Any]) -> tuple[tuple[str,
     """Entries that differ, with both values."""
     names = sorted(left.keys() | right.keys())
     return tuple((n, left.get(n), right.get(n)) for n in names if left.get(n) != right.get(n))
-
-
-def _leaves(value: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        name = f"{place}.{key}" if place else str(key)
-        if isinstance(inner, Mapping):
-            yield from _leaves(inner, name)
-        else:
-            yield name, inner

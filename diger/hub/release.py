@@ -21,6 +21,7 @@ from diger.bundle import schema
 from diger.bundle.card import Sibling, model_card
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.reader import Bundle, list_bundles
+from diger.bundle.settings import leaves
 from diger.errors import DigerError
 from diger.hub.address import is_address, parse
 from diger.hub.client import current_token
@@ -147,22 +148,12 @@ def _refuse_secrets(release: Release) -> None:
 
 def _local_paths(config: Mapping[str, Any]) -> Iterator[str]:
     """Notes on paths of this machine that the configuration would show."""
-    found = sorted(
-        {place for place, value in _leaves(config, "") if _LOCAL_PATH.fullmatch(str(value))}
-    )
+    found = sorted({place for place, value in leaves(config) if _LOCAL_PATH.fullmatch(str(value))})
     if found:
         yield (
             f"config.json shows paths of this machine ({printable(', '.join(found), 120)}), "
             "and they would be seen"
         )
-
-
-def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{place}.{key}" if place else str(key))
-    elif isinstance(value, str):
-        yield place, value
 
 
 # The bundle to set beside this one: the same data and backbone, static against joint training.

@@ -59,8 +59,8 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
         "simulated": dataset.simulated,
         "fingerprint": dataset.fingerprint,
         "split": dataset.split,
-        "users": _number(dataset.users),
-        "items": _number(dataset.items),
+        "users": _or_nan(dataset.users),
+        "items": _or_nan(dataset.items),
         **about.arm.model_dump(),
         "arm": arm_label(*about.arm.parts) + (f", {origin}" if origin else ""),
         "origin": origin,
@@ -70,14 +70,14 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
         "tokenizer": str(about.tokenizer.get("kind") or ""),
         "seed": -1 if about.seed is None else about.seed,
         "decoding": str((test or {}).get("decoding") or ""),
-        "test_users": _number((test or {}).get("users")),
-        "parameters": _number(about.parameters),
-        "memory_bytes": _number(about.peak_memory_bytes),
-        "selected_epoch": _number(about.selected_epoch),
-        "epochs": _number((about.recipe.get("training") or {}).get("epochs")),
+        "test_users": _or_nan((test or {}).get("users")),
+        "parameters": _or_nan(about.parameters),
+        "memory_bytes": _or_nan(about.peak_memory_bytes),
+        "selected_epoch": _or_nan(about.selected_epoch),
+        "epochs": _or_nan((about.recipe.get("training") or {}).get("epochs")),
         "device": hardware.device,
         "cpu": hardware.cpu,
-        "threads": _number(hardware.threads),
+        "threads": _or_nan(hardware.threads),
         "code_version": about.code_version,
     }
     row["group"] = _digest(
@@ -178,7 +178,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _number(value: object) -> float:
+def _or_nan(value: object) -> float:
     return float(value) if is_number(value) else float("nan")
 
 

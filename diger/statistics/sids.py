@@ -13,6 +13,7 @@ import pandas as pd
 from diger.bundle import tables
 from diger.errors import DigerError
 from diger.evaluation.beyond_accuracy import head_items
+from diger.tokenizer.suffix import format_sid
 
 PARTS = ("all", "head", "tail")
 
@@ -75,8 +76,8 @@ def changed_items(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
         {
             "item_id": a["item_id"].to_numpy()[rows],
             "training_popularity": a["training_popularity"].to_numpy()[rows],
-            "sid_a": [tables.write_sid(first[r]) for r in rows],
-            "sid_b": [tables.write_sid(second[r]) for r in rows],
+            "sid_a": [format_sid(first[r]) for r in rows],
+            "sid_b": [format_sid(second[r]) for r in rows],
             "level": differs[rows].argmax(axis=1) + 1,
         }
     )

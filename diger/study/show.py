@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diger.bundle import documents
+from diger.bundle.report import plain_table
 from diger.statistics.randomisation import ABOUT
 from diger.statistics.verdict import Claim, in_words
 from diger.study.config import Study
@@ -25,7 +26,7 @@ _STATES: tuple[State, ...] = ("done", "unfinished", "to do", "in the way", "no d
 def plan(cells: Sequence[Cell]) -> Group:
     """Seeds of each dataset and arm by where they stand, and the time for the rest."""
     shown = [state for state in _STATES if any(cell.state == state for cell in cells)]
-    table = _table("dataset", "arm", *(f"seeds {state}" for state in shown), "time left")
+    table = plain_table("dataset", "arm", *(f"seeds {state}" for state in shown), "time left")
     rows: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         rows.setdefault((cell.run.dataset, cell.run.arm), []).append(cell)
@@ -61,7 +62,7 @@ def print_results(console: Console, study: Study, results: Results) -> None:
 def summary_table(summary: pd.DataFrame) -> Table:
     """Mean and standard deviation over seeds on the test split, and what it cost."""
     headers = [f"test\n{metric}" for metric in METRICS]
-    table = _table(
+    table = plain_table(
         *("dataset", "arm", "seeds", *headers, "validation\nndcg@10", "seconds", "s / epoch", "MiB")
     )
     for column in table.columns[2:]:
@@ -77,9 +78,9 @@ def summary_table(summary: pd.DataFrame) -> Table:
             seeds,
             *(_spread(row, f"test_{metric}") for metric in METRICS),
             _spread(row, "validation_ndcg@10"),
-            _number(row.get("seconds"), "{:,.0f}"),
-            _number(row.get("seconds_per_epoch"), "{:,.1f}"),
-            _number(row.get("memory_bytes"), "{:,.0f}", 2**20),
+            _formatted(row.get("seconds"), "{:,.0f}"),
+            _formatted(row.get("seconds_per_epoch"), "{:,.1f}"),
+            _formatted(row.get("memory_bytes"), "{:,.0f}", 2**20),
         )
         before = row["dataset"]
     return table
@@ -154,16 +155,9 @@ def _partly(row: Mapping[Any, Any]) -> str:
 def _spread(row: Mapping[Any, Any], column: str) -> str:
     """`mean ± standard deviation`, the mean alone with one seed."""
     mean, spread = row.get(column), row.get(f"{column}_std")
-    shown = _number(mean, "{:.4f}")
-    return f"{shown} ± {_number(spread, '{:.4f}')}" if shown and not pd.isna(spread) else shown
+    shown = _formatted(mean, "{:.4f}")
+    return f"{shown} ± {_formatted(spread, '{:.4f}')}" if shown and not pd.isna(spread) else shown
 
 
-def _number(value: Any, form: str, unit: float = 1) -> str:
+def _formatted(value: Any, form: str, unit: float = 1) -> str:
     return "" if value is None or pd.isna(value) else form.format(value / unit)
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers:
-        table.add_column(Text(header), no_wrap=True)
-    return table

@@ -146,7 +146,7 @@ def _json_entries(path: Path, text: str) -> Iterator[tuple[str, str, tuple[int, 
         where = f"{path}, key {key!r}"
         if not isinstance(tokens, list) or isinstance(tokens, _Pairs) or not tokens:
             raise DigerError(f"{where}: expected a list of codes, got {tokens!r:.60}")
-        yield where, key, tuple(_number(token, where) for token in tokens)
+        yield where, key, tuple(_code(token, where) for token in tokens)
 
 
 def _csv_entries(path: Path, text: str) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -162,7 +162,7 @@ def _csv_entries(path: Path, text: str) -> Iterator[tuple[str, str, tuple[int, .
         raise DigerError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _number(token: Any, where: str) -> int:
+def _code(token: Any, where: str) -> int:
     if isinstance(token, int) and not isinstance(token, bool) and 0 <= token < 10**9:
         return token
     match = (

@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 
 
+def collision_groups(codes: np.ndarray) -> np.ndarray:
+    """(items,) number of each item's group of equal codes (items, levels), suffix left aside."""
+    return np.unique(codes, axis=0, return_inverse=True)[1].ravel()
+
+
 @dataclass(frozen=True)
 class LevelStats:
     """Use of one level's codebook.

@@ -29,6 +29,7 @@ from diger.recommender.base import CodeView, Recommender
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import TokenizerConfig, assign_catalogue
 from diger.tokenizer.soft import calibrate, soft_codes
+from diger.tokenizer.stats import collision_groups
 from diger.tokenizer.suffix import assign_suffix
 from diger.tokenizer.trie import Trie
 from diger.training import distributed
@@ -247,7 +248,7 @@ class JointTask:
         sids = self.module.sids
         self.trie = Trie.build(sids).to(sids.device)
         self.model.know_catalogue(self.trie)
-        groups = np.unique(sids[:, :-1].cpu().numpy(), axis=0, return_inverse=True)[1].ravel()
+        groups = collision_groups(sids[:, :-1].cpu().numpy())
         self.group = torch.from_numpy(groups).to(sids.device)
 
     def ranker(self) -> Ranker:

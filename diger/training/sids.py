@@ -31,6 +31,7 @@ from diger.files import replacing
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import build_tokenizer, make_tokenizer
 from diger.tokenizer.from_file import FileTokenizer
+from diger.tokenizer.stats import collision_groups
 from diger.tokenizer.suffix import assign_suffix
 
 
@@ -85,7 +86,7 @@ class Sids:
     @property
     def group(self) -> np.ndarray:
         """(items,) number of the collision group: items with the same codes share it."""
-        return np.unique(self.codes, axis=0, return_inverse=True)[1].ravel()
+        return collision_groups(self.codes)
 
 
 def load_content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content:

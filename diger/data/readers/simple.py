@@ -68,9 +68,9 @@ class SimpleReader(Reader):
             seen[item_id] = number
             yield ItemRecord(
                 item_id,
-                _text(record, "title", where),
-                _text(record, "description", where),
-                _text(record, "brand", where),
+                _text_of(record, "title", where),
+                _text_of(record, "description", where),
+                _text_of(record, "brand", where),
                 _names(record, "categories", where),
             )
 
@@ -84,7 +84,7 @@ def _item_id(record: dict[str, Any], where: str) -> str:
     return value
 
 
-def _text(record: dict[str, Any], key: str, where: str) -> str | None:
+def _text_of(record: dict[str, Any], key: str, where: str) -> str | None:
     value = record.get(key)
     if value is not None and not isinstance(value, str):
         raise DigerError(f"{where}: {key} must be text or null, not {type(value).__name__}")
