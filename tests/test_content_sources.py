@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ from diger.tokenizer.build import build_tokenizer
 from diger.tokenizer.distinct import distinct_codes
 from diger.tokenizer.residual_kmeans import ResidualKMeans
 from diger.training.run import train
-from diger.training.sids import load_content
+from diger.training.sids import _refuse_the_silent, load_content
 
 
 def source(vectors: np.ndarray, missing=()) -> ContentVectors:
@@ -195,3 +197,12 @@ def test_the_vectors_of_a_run_are_part_of_its_content(tmp_path):
     two = load_content(replace_sources(recipe, {"text": 2.0}), dataset, tmp_path)
     assert np.array_equal(one.vectors, two.vectors)  # one source: its weight is no share of any
     assert one.known.all()
+
+
+def test_items_of_which_nothing_is_known_are_the_cause_and_not_the_suffix(tmp_path):
+    dataset = make_dataset()
+    recipe = make_recipe(write_vectors(tmp_path / "v.npy"), tokenizer={"suffix_size": 2})
+    content = load_content(recipe, dataset, tmp_path)
+    silent = replace(content, known=np.zeros_like(content.known))
+    with pytest.raises(DigerError, match=r"nothing is known of .* behaviour = 1.0"):
+        _refuse_the_silent(dataset, np.zeros((dataset.n_items, 2), np.int64), silent, 2)

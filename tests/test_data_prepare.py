@@ -179,8 +179,18 @@ def test_times_are_seconds_whatever_the_unit():
     seconds = np.array([1_300_000_000.25, 1_400_000_000.5])
     for unit in (1, 1e3, 1e6, 1e9):
         np.testing.assert_allclose(to_seconds(seconds * unit), seconds, rtol=1e-12)
-    with pytest.raises(DigerError, match="no Unix time"):
-        to_seconds(np.array([1e30]))
+    mixed = np.array([1.4e9, 1.4e12, 1.4e15, 1.4e18, -1.0, 0.0])
+    assert to_seconds(mixed).tolist() == [1.4e9, 1.4e9, 1.4e9, 1.4e9, -1.0, 0.0]
+    for mark in (1e30, 9_999_999_999_999, 99_999_999_999):
+        with pytest.raises(DigerError, match=r"1 timestamps are no Unix time before .* \("):
+            to_seconds(np.array([1.4e9, mark]))
+
+
+def test_a_stray_line_in_milliseconds_moves_no_other(tmp_path):
+    events = "x a 1400000000; x b 1400000200000; x c 1400000300"
+    data = made(source(tmp_path, events, [{"item_id": "a"}])).dataset
+    assert histories(data) == {"x": ["a", "b", "c"]}
+    assert data.times.tolist() == [1400000000, 1400000200, 1400000300]
 
 
 def test_fractions_of_a_second_order_events_and_are_then_dropped(tmp_path):

@@ -299,3 +299,32 @@ def test_numbering_is_by_first_appearance(tmp_path):
     assert (log.user_ids, log.item_ids) == (["y", "x"], ["b", "a"])
     assert (log.users.tolist(), log.items.tolist()) == ([0, 1, 0], [0, 1, 1])
     assert log.times.tolist() == [0, 0, 1]
+
+
+def test_recbole_s_own_names_for_items_and_times(tmp_path):
+    for name, item, own, time in (
+        ("steam", "product_id", "id", "timestamp"),
+        ("yelp", "business_id", "business_id", "date"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "a.inter").write_text(f"user_id:token\t{item}:token\t{time}:float\nu\t10\t5\n")
+        (folder / "a.item").write_text(f"{own}:token\ttitle:token\n10\tTen\n")
+        reader = open_reader(folder)
+        assert [batch.items for batch in reader.events()] == [["10"]]
+        assert [record.title for record in reader.items({"10"})] == ["Ten"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "title"),
+    [
+        ('"Big Al" sings "Ham"', '"Big Al" sings "Ham"'),
+        ('"Great Pictures" Cats', '"Great Pictures" Cats'),
+        ('"Said ""so"" twice"', 'Said "so" twice'),
+        ('"Plain"', "Plain"),
+    ],
+)
+def test_quotes_go_only_where_they_are_csv_s(tmp_path, cell, title):
+    (tmp_path / "a.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\nu\t1\t5\n")
+    (tmp_path / "a.item").write_text(f"item_id:token\ttitle:token_seq\n1\t{cell}\n")
+    assert [record.title for record in open_reader(tmp_path).items({"1"})] == [title]

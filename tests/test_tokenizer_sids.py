@@ -9,9 +9,11 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from diger.bundle.tables import sid_csv
 from diger.errors import DigerError
 from diger.tokenizer.build import TokenizerConfig, build_tokenizer
 from diger.tokenizer.from_file import FileSids, FileTokenizer, read_sids
@@ -233,3 +235,12 @@ def test_published_letter_indices(name: str, offset: int, distinct: int):
     assert collision_stats(sids.codes).distinct == distinct
     full = np.c_[sids.codes, assign_suffix(sids.codes, size=256)]
     assert len(np.unique(full, axis=0)) == len(ids)
+
+
+def test_ids_go_out_and_come_back_byte_for_byte(tmp_path):
+    ids = ["-0a1QF", "=x", "@y", "+z", " blank ", 'a"b,c']
+    items = pd.DataFrame({"item_id": ids, "code_1": range(6), "code_2": 0, "suffix": 0})
+    path = tmp_path / "sids.csv"
+    path.write_text(sid_csv(items), encoding="utf-8", newline="")
+    read = read_sids(path, ids, codebook_size=8, suffix=True)
+    assert read.codes[:, 0].tolist() == list(range(6))

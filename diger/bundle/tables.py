@@ -80,8 +80,8 @@ def topk_rows(topk: pd.DataFrame) -> np.ndarray:
 def sid_csv(items: pd.DataFrame) -> str:
     """CSV of an items table: item_id, sid, level_1 .., suffix, and title where it has one.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front; SIDs and codes are
-    numbers and stay as they are. Raises DigerError where the items have no SIDs.
+    Ids are as they are, byte for byte, so that they join; a title that a spreadsheet would run as a
+    formula gets an apostrophe in front. Raises DigerError where the items have no SIDs.
     """
     matrix = sids(items)
     if matrix is None:
@@ -94,5 +94,5 @@ def sid_csv(items: pd.DataFrame) -> str:
     for row, (item_id, sid) in enumerate(zip(items["item_id"], matrix.tolist(), strict=True)):
         title = [] if titles is None else [titles.iloc[row]]
         cells = [csv_cell(value) if isinstance(value, str) else "" for value in title]
-        writer.writerow([csv_cell(item_id), format_sid(sid), *sid, *cells])
+        writer.writerow([item_id, format_sid(sid), *sid, *cells])
     return text.getvalue()

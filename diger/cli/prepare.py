@@ -117,6 +117,15 @@ def prepare(
     prepared.dataset.save(out, force=force)
     console = Console()
     console.print(report_table(data_report(prepared.dataset), prepared.counts))
+    silent, items = prepared.counts.items_without_record, prepared.dataset.n_items
+    if silent > items / 2:
+        console.print(
+            f"{silent:,} of {items:,} items have no record in the item file: are the ids the same "
+            "there, byte for byte (blanks, case)?",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
         f"wrote {out} (fingerprint {prepared.dataset.info.fingerprint[:12]})",
         markup=False,

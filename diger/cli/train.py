@@ -120,9 +120,11 @@ class _Watch:
         )
         if event.row is None:
             return
-        spent = (time.monotonic() - self.began) / max(done - self.first, 1e-9)
-        left = spent * (event.epochs - event.epoch)
-        self.say(f"{event.line}  at most {_minutes(left)} left")
+        left = ""
+        if done > self.first:  # nothing is known after the first batch alone
+            spent = (time.monotonic() - self.began) / (done - self.first)
+            left = f"  at most {_minutes(spent * (event.epochs - event.epoch))} left"
+        self.say(f"{event.line}{left}")
 
     def ranked(self, split: str, done: int, total: int) -> None:
         """Users of a split are ranked."""

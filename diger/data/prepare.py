@@ -24,6 +24,7 @@ SPLITS: tuple[SplitName, ...] = ("leave-one-out", "temporal")
 DEFAULT_CUTS = (0.8, 0.9)
 # Seconds beyond the year 5000 are milliseconds, or finer.
 _NOT_SECONDS = 1e11
+_YEAR_2100 = 4.1e9
 _LARGEST_POSITION = 2**53  # beyond it, times as float64 are not exact
 
 
@@ -89,11 +90,12 @@ def prepare(
             "a temporal split needs a timestamp column: positions say nothing about the order of "
             "different users' events; add timestamps or use --split leave-one-out"
         )
-    log = in_time_order(read_events(reader))
+    log = read_events(reader)
     if reader.time_unit == "seconds":
         log = replace(log, times=to_seconds(log.times))
     elif np.abs(log.times).max() > _LARGEST_POSITION:
         raise DigerError("a position is beyond 2^53; count a user's events from 0")
+    log = in_time_order(log)
     n_read = len(log.users)
     if drop_repeats:
         log = _keep(log, first_of_pairs(log.users, log.items))
@@ -155,16 +157,26 @@ def in_time_order(log: EventLog) -> EventLog:
 
 
 def to_seconds(times: np.ndarray) -> np.ndarray:
-    """Unix times in seconds, from seconds, milli-, micro- or nanoseconds, told by their size.
+    """Unix times in seconds, each from seconds, milli-, micro- or nanoseconds, told by its size.
+
+    Each by itself: exports joined to one file, or one stray line, may have another unit.
 
     Raises:
-        DigerError: the largest time is none of these.
+        DigerError: a time is none of these, or lies after the year 2100 (often a mark for none).
     """
-    largest = float(np.abs(times).max())
-    for unit in (1.0, 1e3, 1e6, 1e9):
-        if largest / unit < _NOT_SECONDS:
-            return times / unit
-    raise DigerError(f"timestamp {largest:.6g} is no Unix time; give seconds, or name it position")
+    size = np.abs(times)
+    unit = np.ones(len(times))
+    for factor in (1e3, 1e6, 1e9):
+        unit[size / unit >= _NOT_SECONDS] = factor
+    seconds = times / unit
+    wrong = np.flatnonzero(np.abs(seconds) > _YEAR_2100)
+    if len(wrong):
+        shown = ", ".join(f"{times[n]:.16g}" for n in wrong[:3])
+        raise DigerError(
+            f"{len(wrong):,} timestamps are no Unix time before the year 2100 ({shown}); correct "
+            "or delete these lines, or name the column position"
+        )
+    return seconds
 
 
 def _keep(log: EventLog, mask: np.ndarray) -> EventLog:

@@ -157,7 +157,7 @@ def _csv_entries(path: Path, text: str) -> Iterator[tuple[str, str, tuple[int, .
     try:
         for row in reader:
             where = f"{path}, line {reader.line_num}"
-            yield where, (row["item_id"] or "").strip(), parse_sid(row["sid"] or "")
+            yield where, row["item_id"] or "", parse_sid(row["sid"] or "")
     except (csv.Error, DigerError) as error:
         raise DigerError(f"{path}, line {reader.line_num}: {error}") from error
 

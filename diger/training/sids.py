@@ -159,6 +159,7 @@ def make_sids(
             _write(keep, codes, tokenizer, seconds)
     suffix = tokenizer.suffix if isinstance(tokenizer, FileTokenizer) else None
     if suffix is None:
+        _refuse_the_silent(dataset, codes, content, config.suffix_size)
         suffix = assign_suffix(codes, size=config.suffix_size)
     elif suffix.max() >= config.suffix_size:
         raise DigerError(
@@ -169,6 +170,24 @@ def make_sids(
         tokenizer = None
     sizes = (*(config.codebook_size,) * codes.shape[1], config.suffix_size)
     return Sids(tokenizer, codes, suffix, sizes, seconds)
+
+
+def _refuse_the_silent(
+    dataset: Dataset, codes: np.ndarray, content: Content | None, room: int
+) -> None:
+    """A DigerError that names the cause where items of which nothing is known share their codes."""
+    if content is None:
+        return
+    silent = ~content.known.any(axis=1)
+    if not silent.any():
+        return
+    most = np.unique(codes[silent], axis=0, return_counts=True)[1].max()
+    if most > room:
+        raise DigerError(
+            f"nothing is known of {silent.sum():,} items of {dataset.name} (no text), so {most:,} "
+            f"of them share their codes, and the suffix has room for {room}: give them text, let "
+            "behaviour be a source ([content.sources] behaviour = 1.0), or leave them out"
+        )
 
 
 def sids_of_bundle(path: Path, recipe: Recipe, dataset: Dataset) -> Sids:

@@ -1,9 +1,10 @@
 """RecBole's atomic files: `NAME.inter` and `NAME.item`, tab separated, with typed headers.
 
-`user_id` (or `session_id`), `item_id` and `timestamp` are needed; item text is found under the
-names RecBole's own conversions use. A `token_seq` of categories is split at commas where the cell
-has one (its Yelp and Amazon files) and at spaces otherwise, as the format says; quotes go. Where an
-item has several records, the first counts.
+`user_id` (or `session_id`), `item_id` and `timestamp` are needed, or what RecBole's own conversions
+call them (`product_id`, `business_id`, `date`, ...); item text is found under their names too. A
+`token_seq` of categories is split at commas where the cell has one (its Yelp and Amazon files) and
+at spaces otherwise, as the format says; quotes go. Where an item has several records, the first
+counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from diger.data.readers.base import EventBatch, ItemRecord, Progress, Reader, on
 from diger.data.readers.table import Table
 from diger.errors import DigerError
 
+_ITEM_IDS = ("item_id", "product_id", "business_id", "venue_id", "artist_id")
 _TITLES = (
     "title",
     "item_title",
@@ -51,10 +53,10 @@ class RecBoleReader(Reader):
             )
         self._columns = (
             self._events.column("user_id", "session_id"),
-            self._events.column("item_id"),
-            self._events.column("timestamp"),
+            self._events.column(*_ITEM_IDS),
+            self._events.column("timestamp", "date"),
         )
-        self._item_id = self._items.column("item_id")
+        self._item_id = self._items.column(*_ITEM_IDS, "id")
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
@@ -96,9 +98,10 @@ def _interactions(folder: Path) -> list[Path]:
 
 
 def _cell(fields: list[str], at: int | None) -> str:
-    """The text of a cell; a cell in double quotes is unquoted, as RecBole's own CSV reader does."""
+    """The text of a cell; one that is quoted as CSV quotes is unquoted, any other stays."""
     text = "" if at is None else fields[at].strip()
-    if len(text) >= 2 and text[0] == text[-1] == '"':
+    inner = text[1:-1].replace('""', "")
+    if len(text) >= 2 and text[0] == text[-1] == '"' and '"' not in inner:
         text = text[1:-1].replace('""', '"').strip()
     return text
 
