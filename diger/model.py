@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from diger.data.dataset import Dataset
 from diger.decoding.beam import BeamResult, best, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
 from diger.errors import DigerError, did_you_mean
-from diger.evaluation.rankers import MODES, Mode, PopularityRanker, SasrecRanker, SidRanker
+from diger.evaluation.rankers import Mode, PopularityRanker, SasrecRanker, SidRanker
 from diger.evaluation.ranking import TOP, Ranker
 from diger.hub.fetch import local_path
 from diger.recommender.base import Recommender, encode_items
@@ -42,6 +42,9 @@ from diger.tokenizer.build import make_tokenizer
 from diger.tokenizer.stats import collision_groups
 from diger.tokenizer.suffix import format_sid
 from diger.tokenizer.trie import Trie
+
+Served = Literal["beam", "free", "exact", "telling"]
+SERVED: tuple[Served, ...] = get_args(Served)
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ class Model:
         k: int = 10,
         *,
         beam: int | None = None,
-        decoding: Mode = "beam",
+        decoding: Served = "beam",
         leave_out_seen: bool = False,
     ) -> list[Recommendation]:
         """The k items most likely to come next.
@@ -193,7 +196,10 @@ class Model:
             k: how many; fewer only when the catalogue is smaller.
             beam: beams of the search, by default the recipe's; at least k.
             decoding: "beam" within the catalogue, "free" without it (invalid SIDs come back with
-                `item_id` None), or "exact", which scores every item. For SID models.
+                `item_id` None), or "exact", which scores every item, for SID models; "telling" for
+                all, which scores every item and takes half the logarithm of its training
+                popularity off (half-way to pointwise mutual information; Li et al. 2016 rank
+                answers so), for lists that say more of the history and less of the catalogue.
             leave_out_seen: leave the history's own items out.
 
         Raises:
@@ -210,8 +216,8 @@ class Model:
         width = max(self.recipe.evaluation.beam, k) if beam is None else beam
         if width < k:
             raise DigerError(f"a beam of {width} cannot fill a list of {k}; use --beam {k} or more")
-        if decoding not in MODES:
-            raise DigerError(f"decoding must be one of {', '.join(MODES)}, got {decoding!r}")
+        if decoding not in SERVED:
+            raise DigerError(f"decoding must be one of {', '.join(SERVED)}, got {decoding!r}")
         if leave_out_seen and decoding == "free":
             raise DigerError("free decoding knows no catalogue, so it cannot leave out seen items")
         rows = self.rows(history)
@@ -219,16 +225,22 @@ class Model:
         items = torch.tensor([shown], device=self.device)
         lengths = torch.tensor([len(shown)], device=self.device)
         seen = sorted(set(rows)) if leave_out_seen else []
-        if isinstance(self.network, Recommender):
+        if isinstance(self.network, Recommender) and decoding != "telling":
             return self._by_sid(items, lengths, k, width, decoding, seen)
         with torch.inference_mode():
-            if isinstance(self.network, Sasrec):
+            if isinstance(self.network, Recommender):
+                scores = self.item_scores(items, lengths)
+            elif isinstance(self.network, Sasrec):
                 scores = self.network.scores(items, lengths).log_softmax(-1)
             else:
                 scores = self.popularity.float()[None]
-        scores = scores.clone()
-        scores[:, seen] = -torch.inf
-        return self._listed(*best(scores, k))
+        ranked = scores.clone()
+        ranked[:, seen] = -torch.inf
+        if decoding == "telling" and self.network is not None:
+            ranked -= 0.5 * (self.popularity.float() + 1).log()
+        kept, rows_of = best(ranked, k)
+        found = scores.gather(1, rows_of).where(kept.isfinite(), -torch.inf)
+        return self._listed(found, rows_of)
 
     def search(
         self, items: Tensor, lengths: Tensor, beam: int, decoding: Mode = "beam", **options: Any

@@ -153,12 +153,18 @@ def test_a_new_item_takes_the_first_free_suffix_and_is_ranked_exactly(model):
         newcomer.rank_with(model, sid, [], k=1, width=1)
 
 
-def test_no_suffix_left_is_said(model, monkeypatch):
+def test_where_codes_are_crowded_the_next_nearest_are_taken(model, monkeypatch):
     codes = model.sids[3, :-1]
     crowd = torch.cat([codes.expand(16, -1), torch.arange(16)[:, None]], dim=1)
     monkeypatch.setattr(model, "sids", crowd)
     vectors = model.bundle.tensors("content.safetensors")["vectors"]
-    with pytest.raises(DigerError, match="room for 16"):
+    sid = newcomer.place(model, vectors[3])
+    assert sid[:-2] == tuple(codes[:-1].tolist()) and sid[-2] != codes[-1] and sid[-1] == 0
+    size = model.recipe.tokenizer.codebook_size
+    lasts = torch.cartesian_prod(torch.arange(size), torch.arange(16))
+    full = torch.cat([codes[:-1].expand(len(lasts), -1), lasts], dim=1)
+    monkeypatch.setattr(model, "sids", full)
+    with pytest.raises(DigerError, match=r"SIDs that begin with .* are taken"):
         newcomer.place(model, vectors[3])
 
 

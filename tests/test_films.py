@@ -13,6 +13,7 @@ import pytest
 from core_toys import CPU, main, make_dataset, make_recipe, walks, write_vectors
 from typer.testing import CliRunner
 
+import diger
 from diger.bundle.reader import Bundle
 from diger.cli import app
 from diger.data.dataset import Dataset
@@ -200,11 +201,36 @@ def test_a_bundle_of_private_viewers_gives_nobody_back(tmp_path):
 
 def test_the_figures_in_the_docs_are_those_of_the_bundles():
     text = (SHIPPED.parent / "docs" / "films.md").read_text(encoding="utf-8")
-    for arm in ("static", "differentiable", "popularity"):
-        results = Bundle.open(SHIPPED / f"films-{arm}-s0").metrics["results"]
-        found = next(r for r in results if r["split"] == "test")["metrics"]
-        pair_of = [f"{found[name]:.4f}".lstrip("0") for name in ("recall@10", "ndcg@10")]
-        assert re.search(rf"{arm}\s+{' / '.join(map(re.escape, pair_of))}", text), (arm, pair_of)
+    rows = re.findall(r"\(`([\w-]+)`\) \| (\.\d{4}) \| (\.\d{4}) \| (\d+) \|", text)
+    shown = {arm: (float(recall), float(ndcg), int(seeds)) for arm, recall, ndcg, seeds in rows}
+    found = defaultdict(list)
+    for path in SHIPPED.glob("films-*"):
+        arm = path.name.removeprefix("films-").rpartition("-s")[0]
+        results = Bundle.open(path, verify=False).metrics["results"]
+        test = next(r for r in results if r["split"] == "test")["metrics"]
+        found[arm].append((test["recall@10"], test["ndcg@10"]))
+    assert shown.keys() == found.keys() >= {"static", "differentiable", "sasrec", "popularity"}
+    for arm, runs in found.items():
+        assert shown[arm] == pytest.approx((*np.mean(runs, axis=0), len(runs)), abs=5.1e-5)
+
+
+@pytest.mark.parametrize("arm", ["static", "differentiable"])
+@pytest.mark.parametrize(
+    ("history", "brings"),
+    [
+        (["alien-1979"], {"aliens-1986"}),
+        (["the-godfather-1972"], {"the-godfather-part-ii-1974"}),
+        (["toy-story-1995", "a-bugs-life-1998", "antz-1998"], set()),
+    ],
+)
+def test_lists_of_the_shipped_models_make_sense(arm, history, brings):
+    model = diger.load(SHIPPED / f"films-{arm}-s0")
+    found = model.recommend(history, 5, decoding="telling", leave_out_seen=True)
+    listed = {one.item_id for one in found}
+    assert brings <= listed
+    if not brings:
+        drawn = {film.item_id for film in films() if "Animation" in film.genres}
+        assert len(listed & drawn) >= 4
 
 
 def test_no_shipped_bundle_of_the_films_tells_who_watched_what():

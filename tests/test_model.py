@@ -516,3 +516,16 @@ def test_a_whole_bundle_that_makes_no_model_is_refused(tmp_path):
     with pytest.raises(DigerError) as caught:
         diger.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_telling_takes_half_the_popularity_off(made):
+    for kind in ("static", "sasrec"):
+        model = load_model(made(kind)[1])
+        exact = {
+            one.item_id: one.score for one in model.recommend(HISTORY, 100, decoding="telling")
+        }
+        popular = dict(zip(model.item_ids, model.popularity.tolist(), strict=True))
+        ranks = [score - 0.5 * np.log(popular[i] + 1) for i, score in exact.items()]
+        assert ranks == sorted(ranks, reverse=True) and len(exact) == model.n_items
+        left = model.recommend(HISTORY, 100, decoding="telling", leave_out_seen=True)
+        assert len(left) == model.n_items - len(set(HISTORY))

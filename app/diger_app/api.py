@@ -23,7 +23,7 @@ from diger_app.library import Library
 from diger_app.panels.common import MODEL
 from diger_app.render.text import sentence
 from diger_app.shelf import Loaded, Shelf
-from diger_app.view import MAX_BEAM, MAX_K, MAX_TREE_BEAM, View
+from diger_app.view import DECODINGS, MAX_BEAM, MAX_K, MAX_TREE_BEAM, View
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Api:
         bundle: str = "",
         k: int = 10,
         beam: int = 50,
-        leave_out_seen: bool = False,
+        leave_out_seen: bool = True,
         decoding: str = "beam",
         target: str = "",
     ) -> dict:
@@ -102,7 +102,8 @@ class Api:
             k: how many items, up to 20.
             beam: beams of the search, up to 100.
             leave_out_seen: leave out the items of the history.
-            decoding: "beam" within the catalogue, or "free" without it, which may write SIDs that
+            decoding: "beam" within the catalogue, "telling" with what everyone chooses counting
+                less, or "free" without the catalogue, which may write SIDs that
                 no item has.
             target: the item that came next in truth, where known, to learn its rank.
 
@@ -112,8 +113,10 @@ class Api:
             shared_codes, shared_with}]}]}. Probabilities are over the full codebook.
         """
         shelf = self._library.shelf(dataset)
-        if decoding not in ("beam", "free"):
-            raise DigerError(f"decoding must be beam or free, got {str(decoding)[:40]!r}")
+        if decoding not in DECODINGS:
+            raise DigerError(
+                f"decoding must be one of {', '.join(DECODINGS)}, got {str(decoding)[:40]!r}"
+            )
         view = View(
             dataset=shelf.key,
             history=service.checked_history(history),

@@ -44,7 +44,7 @@ def document(shelf: Shelf, view: View, sides: Sequence[Side]) -> dict[str, Any]:
             "k": view.k,
             "beam": max(view.beam, view.k),
             "decoding": view.decoding,
-            "leave_out_seen": view.leave_out_seen and view.decoding == "beam",
+            "leave_out_seen": view.leave_out_seen and view.decoding != "free",
         },
         "target": view.target if view.target in shelf.rows else None,
         "results": [

@@ -117,7 +117,7 @@ def recommend(shelf: Shelf, name: str, view: View) -> Side:
     """
     rows = tuple(history_rows(shelf, view.history))
     loaded = shelf.load(name)
-    seen = view.leave_out_seen and view.decoding == "beam"
+    seen = view.leave_out_seen and view.decoding != "free"
     width = max(view.beam, view.k)
     key = ("recommend", shelf.key, loaded.source.bundle.hash, rows, width, view.decoding, seen)
     found = _cache.get(key, lambda: _decode(loaded, shelf, rows, width, view.decoding, seen))

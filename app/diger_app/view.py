@@ -20,7 +20,7 @@ MAX_TEXT = 600  # characters of a new item's title or description
 MAX_QUERY = 30_000
 
 TABS = ("recommend", "think", "explore", "new", "share", "about")
-DECODINGS = ("beam", "free")
+DECODINGS = ("beam", "telling", "free")
 SIDES = ("left", "right")
 EXPLORE_VIEWS = ("item", "browse", "map", "moved")
 
@@ -41,7 +41,7 @@ class View:
     target: str = ""
     k: int = 10
     beam: int = 50
-    leave_out_seen: bool = False
+    leave_out_seen: bool = True
     decoding: str = "beam"
     side: str = "left"
     tree_beam: int = 5

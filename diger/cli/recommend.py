@@ -31,7 +31,7 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
     beam: Annotated[int, typer.Option(min=0, help="Beams; 0 takes the recipe's.")] = 0,
     decoding: Annotated[
-        str, typer.Option(help="beam (within the catalogue), free (without it), or exact.")
+        str, typer.Option(help="beam (within the catalogue), free (without it), exact, or telling.")
     ] = "beam",
     leave_out_seen: Annotated[
         bool, typer.Option("--leave-out-seen", help="Leave the history's own items out.")

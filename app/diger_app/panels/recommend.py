@@ -38,7 +38,11 @@ STATE = (
     "decoding",
 )
 NOTHING = "nothing beside it"
-DECODING_LABELS = (("within the catalogue", "beam"), ("free, may invent SIDs", "free"))
+DECODING_LABELS = (
+    ("within the catalogue", "beam"),
+    ("telling, popular items count less", "telling"),
+    ("free, may invent SIDs", "free"),
+)
 
 _HISTORY = (
     COMBO.format(id="add-item", label="Add an item", placeholder="Search by title …")
@@ -99,7 +103,7 @@ def build(library: Library) -> RecommendPanel:
             with gr.Accordion("Settings", open=False):
                 k = gr.Slider(1, MAX_K, value=10, step=1, label="How many items (k)")
                 beam = gr.Slider(MIN_BEAM, MAX_BEAM, value=50, step=5, label="Beams")
-                seen = gr.Checkbox(False, label="Leave out items of the history")
+                seen = gr.Checkbox(True, label="Leave out items of the history")
                 decoding = gr.Radio(list(DECODING_LABELS), value=DECODINGS[0], label="Decoding")
                 left = gr.Dropdown(label="First model", allow_custom_value=True)
                 right = gr.Dropdown(label="Second model", allow_custom_value=True)

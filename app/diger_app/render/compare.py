@@ -176,8 +176,15 @@ def _footnote(view: View, panels: Sequence[Panel]) -> str:
         parts.append(f"Decoded freely; SIDs that no item has: {bad}.")
         if view.leave_out_seen:
             parts.append("Free decoding knows no catalogue, so it cannot leave out seen items.")
+    elif view.decoding == "telling":
+        parts.append(
+            "Every item scored, and half the logarithm of its popularity taken off before ranking; "
+            "the probabilities shown are the model's own."
+        )
     else:
         parts.append(f"Beam search within the catalogue, {max(view.beam, view.k)} beams.")
+    if view.leave_out_seen and view.decoding != "free":
+        parts.append("Items of the history are left out.")
     short = [s for s in sides if s.read < len(view.history)]
     if short:
         parts.append(f"The model reads the last {short[0].read} items of the history.")
