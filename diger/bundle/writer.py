@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 
 from diger import files
 from diger.bundle import documents, schema
+from diger.bundle.card import model_card
 from diger.bundle.manifest import FileEntry, Manifest, located
+from diger.bundle.reader import Bundle
 from diger.bundle.tensors import pack
 from diger.errors import DigerError, did_you_mean
 from diger.names import writes_sids
@@ -28,8 +30,7 @@ from diger.text import printable
 
 if TYPE_CHECKING:
     import torch
-from diger.bundle.card import model_card
-from diger.bundle.reader import Bundle
+
 
 # Columns that rise row by row: their differences take next to no room.
 _RISING = ("user",)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from diger.errors import DigerError
+
 if TYPE_CHECKING:
     from diger.model import Model, Recommendation
-import os
-import sys
-
-from diger.errors import DigerError
 
 
 def recommend(

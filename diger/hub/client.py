@@ -10,23 +10,18 @@ the usual places only, HF_TOKEN or `hf auth login`, and never get into a message
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
-
-from diger.errors import DigerError
-from diger.text import printable
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diger.bundle import schema
 from diger.bundle.manifest import FileEntry
+from diger.errors import DigerError
 from diger.hub.address import Address
+from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

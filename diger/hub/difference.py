@@ -1,8 +1,8 @@
 """How a bundle differs from another: a folder's from the Hub's, or any two.
 
 Two manifests tell which files differ without fetching them; of the Hub's side only the manifest
-and the two small documents come down. The card and its picture count apart: publishing writes them
-anew, so they differ between a folder and what was published from it.
+and the two small documents come down. The card counts apart: publishing writes it anew, so it
+differs between a folder and what was published from it.
 """
 
 from __future__ import annotations

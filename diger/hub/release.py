@@ -1,8 +1,8 @@
 """What of a bundle goes up: the same files, with the card for the Hub, and text only where it may.
 
 A release is a bundle again, with a manifest of its own: what others fetch is byte for byte this.
-The bundle on disk is never touched. The card and the picture are written anew because only now is
-it known where the bundle will be and what stands beside it.
+The bundle on disk is never touched. The card is written anew because only now is it known where the
+bundle will be and what stands beside it.
 """
 
 from __future__ import annotations
