@@ -132,8 +132,6 @@ def test_build_a_history_with_the_keyboard_and_recommend(visit):
     second = rows.nth(1).locator(".hist-title").inner_text()
     page.get_by_role("button", name=f"Move {second} earlier").click()
     expect(rows.first.locator(".hist-title")).to_have_text(second)
-    expect(page.locator(".compare-results.is-stale").first).to_be_attached()
-    page.get_by_role("button", name="Recommend", exact=True).click()
     expect(page.locator(".is-stale")).to_have_count(0)
     expect(page.locator(".rec")).to_have_count(20)
     assert page.locator(".reading tbody tr").count() == 2
@@ -142,10 +140,35 @@ def test_build_a_history_with_the_keyboard_and_recommend(visit):
     expect(rows).to_have_count(1)
 
 
+def test_lists_follow_every_change_and_the_last_one_counts(visit):
+    page = visit("?history=i1,i2,i3,i4,i5,i6")
+    expect(page.locator(".rec")).to_have_count(20)
+    rows = page.locator(".hist-list li")
+    for left in (5, 4, 3):  # faster than the answers come
+        rows.last.get_by_role("button", name=re.compile("Remove")).click()
+        expect(rows).to_have_count(left)
+    expect(page.locator(".is-stale")).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"history=i1,i2,i3(&|$)"))
+    page.get_by_role("button", name="Paste a list").click()
+    page.get_by_label("Titles or ids, one a line").fill("Red kite 4")
+    page.get_by_role("button", name="Add to the history").click()
+    expect(page).to_have_url(re.compile(r"history=i1,i2,i3,i\d+(&|$)"))
+
+
+def test_an_answer_to_an_older_history_does_not_pass_as_current(visit):
+    page = visit("?history=i1,i2")
+    expect(page.locator(".rec")).to_have_count(20)
+    page.evaluate("window.diger.wanted = ['i1']; window.diger.stale(true)")
+    page.evaluate("window.diger.arrived(document.querySelector('.compare-results'))")
+    expect(page.locator(".compare-results.is-stale").first).to_be_attached()
+    page.evaluate("window.diger.wanted = ['i1', 'i2']")
+    page.evaluate("window.diger.arrived(document.querySelector('.compare-results'))")
+    expect(page.locator(".is-stale")).to_have_count(0)
+
+
 def test_an_empty_history_says_what_to_do(visit):
     page = visit()
     page.get_by_role("button", name="Clear").click()
-    page.get_by_role("button", name="Recommend", exact=True).click()
     expect(page.locator(".compare-results .empty")).to_contain_text("Start with a history")
 
 
@@ -241,7 +264,6 @@ def test_free_decoding_and_settings_go_into_the_link(visit):
     page = visit()
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("free, may invent SIDs").check()
-    page.get_by_role("button", name="Recommend", exact=True).click()
     expect(page.locator(".footnote")).to_contain_text("Decoded freely")
     expect(page).to_have_url(re.compile("decoding=free"))
 

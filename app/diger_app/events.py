@@ -29,7 +29,7 @@ class Events:
         self.library = library
 
     def recommend(self, *values: Any) -> str:
-        """Recommend was pressed."""
+        """The history, a model or a setting changed."""
         return recommend.show(self.library, inputs.base_view(self.library, values))
 
     def example(self, event: gr.EventData, *values: Any) -> tuple[Any, str]:

@@ -134,8 +134,10 @@ class Page:
         self.dataset.input(
             self._change_dataset, [self.dataset], restored, show_progress="hidden", **model
         )
+        changed = [rec.history.input, rec.left.input, rec.right.input, rec.k.release]
+        changed += [rec.beam.release, rec.leave_out_seen.input, rec.decoding.input]
         gr.on(
-            [rec.run.click, rec.left.input, rec.right.input],
+            changed,
             self.events.recommend,
             self._base,
             [rec.out],
@@ -152,20 +154,24 @@ class Page:
             show_progress="minimal",
             **model,
         )
-        rec.read_pasted.click(
+        pasted = rec.read_pasted.click(
             self.events.paste,
             [rec.pasted, rec.history, self.dataset],
             [rec.history, rec.paste_report],
             show_progress="hidden",
             **private,
         )
-        rec.paste_report.select(
+        offered = rec.paste_report.select(
             self.events.offer,
             [rec.history, self.dataset],
             [rec.history],
             show_progress="hidden",
             **private,
         )
+        for filled in (pasted, offered):
+            filled.then(
+                self.events.recommend, self._base, [rec.out], show_progress="minimal", **model
+            )
 
         think_in = [*self._base, thinking.side, thinking.beam]
         self._drawn(

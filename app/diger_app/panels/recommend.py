@@ -70,7 +70,6 @@ class RecommendPanel:
     decoding: gr.Radio
     left: gr.Dropdown
     right: gr.Dropdown
-    run: gr.Button
     out: gr.HTML
 
 
@@ -87,7 +86,6 @@ def build(library: Library) -> RecommendPanel:
                 elem_classes="history",
                 most=MAX_HISTORY,
             )
-            run = gr.Button("Recommend", variant="primary", elem_id="recommend-button")
             shown = examples(library.shelf()) if library.datasets else ""
             stories = results("examples", shown)
             with gr.Accordion("Paste a list", open=False):
@@ -110,7 +108,7 @@ def build(library: Library) -> RecommendPanel:
         with gr.Column(scale=1, min_width=300, elem_classes="stage"):
             out = results("compare-results", render.skeleton())
     return RecommendPanel(
-        stories, history, pasted, read, report, k, beam, seen, decoding, left, right, run, out
+        stories, history, pasted, read, report, k, beam, seen, decoding, left, right, out
     )
 
 
@@ -175,7 +173,7 @@ def _paste_report(shelf: Shelf, found: Pasted, dropped: int) -> str:
     parts = []
     if found.rows:
         n = len(found.rows)
-        parts.append(notice(f"{n} item{'s' if n > 1 else ''} added. Press Recommend."))
+        parts.append(notice(f"{n} item{'s' if n > 1 else ''} added."))
     for line, rows in found.offers[:20]:
         choices = "".join(
             f'<li><button type="button" class="offer" data-offer="{esc(shelf.ids[row])}" '

@@ -222,8 +222,8 @@ def welcome() -> str:
     """Before the first recommendation."""
     return empty(
         "Start with a history",
-        "Choose one of the examples, or search for a title and add it. Then press Recommend: each "
-        "model writes the semantic IDs of what it thinks comes next.",
+        "Choose one of the examples, or search for a title and add it: each model writes the "
+        "semantic IDs of what it thinks comes next.",
         "✎",
     )
 

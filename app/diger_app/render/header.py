@@ -11,7 +11,7 @@ _SQUARES = "".join(
     for column in range(3)
 )
 HEADER = f"""
-<a class="skip" href="#recommend-button">Skip to the first button</a>
+<a class="skip" href="#add-item">Skip to the search</a>
 <div class="brand"><svg viewBox="0 0 44 44" aria-hidden="true">{_SQUARES}</svg>
 <div><h1>DIGER Studio</h1><p>recommenders that write the name of the next item</p></div></div>
 <button type="button" class="theme-toggle" aria-label="Switch the theme">☾</button>"""

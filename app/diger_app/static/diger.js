@@ -51,7 +51,15 @@
 
   // ---- results that are older than what is set beside them ---------------------------------
   const stale = (is) => {
-    document.querySelectorAll(".results").forEach((r) => r.classList.toggle("is-stale", is));
+    document.querySelectorAll(".compare-results").forEach((r) => r.classList.toggle("is-stale", is));
+  };
+  // An answer to a history that has changed since does not pass as current.
+  const arrived = (root) => {
+    const holder = root.querySelector("[data-state]");
+    const state = holder ? JSON.parse(holder.dataset.state) : {};
+    const read = (state.history || "").split(",").filter(Boolean).map(decodeURIComponent);
+    const wanted = window.diger.wanted || read;
+    if (!holder || read.join("\n") === wanted.join("\n")) stale(false);
   };
 
   // On a narrow screen results are below what is pressed: bring them into view.
@@ -63,7 +71,7 @@
     }
   };
   document.addEventListener("click", (e) => {
-    if (e.target.closest("#recommend-button, [data-example]")) reveal();
+    if (e.target.closest("[data-example]")) reveal();
   });
 
   // ---- a search box whose suggestions come from the server (WAI-ARIA combobox) -------------
@@ -232,5 +240,5 @@
     setTimeout(set, 400); // after the page's own choice
   }
 
-  window.diger = { asked, sync, tab, stale, combo, pressable, map, copy, save, dark, theme, link, query };
+  window.diger = { asked, sync, tab, stale, arrived, combo, pressable, map, copy, save, dark, theme, link, query };
 })();

@@ -8,7 +8,10 @@ const change = (items, message) => {
   draw();
   said.textContent = message;
   window.diger.stale(true);
+  clearTimeout(asking); // several presses in a row are one question
+  asking = setTimeout(() => trigger("input"), 60);
 };
+let asking = 0;
 const move = (from, to) => {
   const items = [...value().items];
   if (to < 0 || to >= items.length || from === to) return;
@@ -32,6 +35,7 @@ const focusOn = (i, k) => {
 
 function draw() {
   const { items } = value();
+  window.diger.wanted = items.map((one) => one.id);
   root.querySelector(".hist-count").textContent = items.length || "";
   root.querySelector(".hist-clear").hidden = !items.length;
   root.querySelector(".hist-none").hidden = items.length > 0;

@@ -2,7 +2,7 @@
 window.diger.pressable(element, trigger);
 window.diger.map(element, trigger);
 const shown = () => {
-  if (element.closest(".results")) window.diger.stale(false);
+  if (element.closest(".compare-results")) window.diger.arrived(element);
   window.diger.sync(element);
 };
 watch("value", () => setTimeout(shown, 0)); // after the new content is in the page
