@@ -17,6 +17,7 @@ import app_toys
 import core_toys as toys
 import numpy as np
 import pytest
+from toy_bundles import write_run
 
 APP = Path(__file__).parent.parent / "app"
 sys.path.insert(0, str(APP))
@@ -34,6 +35,7 @@ from diger_app.render.text import chips, esc, percent  # noqa: E402
 from diger_app.serve import serve, warm  # noqa: E402
 from diger_app.settings import Settings, read_settings  # noqa: E402
 from diger_app.title_index import TitleIndex, fold  # noqa: E402
+from diger_app.verdict import verdict  # noqa: E402
 from diger_app.view import View, from_query, to_query  # noqa: E402
 
 from diger.errors import DigerError  # noqa: E402
@@ -681,3 +683,14 @@ def test_gradio_is_imported_without_type_stubs_and_nothing_stays_changed():
     with pytest.raises(ZeroDivisionError), no_type_stubs():
         _ = 1 / 0
     assert inspect.getfile is before
+
+
+def test_the_measured_verdict_is_one_sentence(tmp_path):
+    for method, quality in (("static", 0.3), ("differentiable", 0.5)):
+        for seed in range(3):
+            write_run(tmp_path, method=method, seed=seed, quality=quality, users=300)
+    library = Library.open([str(tmp_path)])
+    (shelf,) = library.shelves.values()
+    said = verdict(library, shelf)
+    assert "better than static" in said and "95 %" in said and "3 seeds" in said
+    assert "<script" not in said

@@ -17,6 +17,7 @@ from diger_app.panels import explore, new, recommend, think
 from diger_app.panels.common import OOPS, given, history_value
 from diger_app.render.about import about
 from diger_app.render.text import notice, sentence
+from diger_app.verdict import verdict
 from diger_app.view import from_query
 
 _log = logging.getLogger(__name__)
@@ -108,6 +109,16 @@ class Events:
     def name(self, *values: Any) -> str:
         """A new item is to be named."""
         return new.show(self.library, inputs.new_view(self.library, values))
+
+    def verdict(self, dataset: Any) -> str:
+        """What was measured on the dataset shown; an aside, so a fault of it leaves nothing."""
+        try:
+            return verdict(self.library, self.library.shelf(inputs.text(dataset, 120)))
+        except DigerError:
+            return ""
+        except Exception:
+            _log.exception("the verdict failed")
+            return ""
 
     def about(self) -> str:
         """The page About."""

@@ -121,6 +121,7 @@ class Library:
             why = f"config.json: arm.method must be one of {', '.join(METHODS)}"
             self.problems.append((bundle.name, why))
             return
+        shelf.runs.append(bundle)
         if bundle.kind != "complete":
             reason = "it holds results only, without the weights to recommend with"
             shelf.unusable.append((bundle.name, reason))

@@ -70,6 +70,7 @@ class Page:
                 elem_id="dataset",
             )
         self.banner = gr.HTML(self._first_banner(), apply_default_css=False, elem_classes="banner")
+        self.verdict = gr.HTML("", apply_default_css=False, elem_classes="verdict-line")
         self.tabs_by_name: dict[str, gr.Tab] = {}
         with gr.Tabs(selected="recommend", elem_classes="tabs") as self.tabs:
             for name in TABS:
@@ -131,9 +132,17 @@ class Page:
             show_progress="minimal",
             **model,
         )
-        self.dataset.input(
+        changed_to = self.dataset.input(
             self._change_dataset, [self.dataset], restored, show_progress="hidden", **model
         )
+        for shown in (opened, changed_to):  # it may take seconds the first time
+            shown.then(
+                self.events.verdict,
+                [self.dataset],
+                [self.verdict],
+                show_progress="hidden",
+                **private,
+            )
         changed = [rec.history.input, rec.left.input, rec.right.input, rec.k.release]
         changed += [rec.beam.release, rec.leave_out_seen.input, rec.decoding.input]
         gr.on(

@@ -82,7 +82,8 @@ class Shelf:
         key: how links and the API name it.
         label, simulated, licence, origin: what its bundles say of it.
         rank: where it stands among others: with text before those without, real before simulated.
-        sources: usable bundles by name; unusable: (name, reason) of the others.
+        sources: usable bundles by name; unusable: (name, reason) of the others;
+            runs: the bundles of both.
     """
 
     def __init__(self, key: str, data: dict[str, Any]) -> None:
@@ -97,6 +98,7 @@ class Shelf:
         self.users, self.events = data.get("users"), data.get("events")
         self.sources: dict[str, Source] = {}
         self.unusable: list[tuple[str, str]] = []
+        self.runs: list[Bundle] = []
         self.catalogues: list[tuple[Path, bool]] = []
         self.catalogue_problems: list[str] = []
         self._models: dict[str, Loaded | DigerError] = {}
