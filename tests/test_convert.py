@@ -186,22 +186,37 @@ def test_histories_come_back_whole(tmp_path, cut, users):
 
 
 @pytest.mark.parametrize(
-    ("split", "change", "message"),
+    ("name", "change", "message"),
     [
-        ("train", lambda rows: rows.pop(4), "lacks 1 rows"),
-        ("train", lambda rows: rows.append(rows[0]), r"train.jsonl line \d+ is no part of any"),
-        ("valid", list.reverse, r"test.jsonl line 1: .*not continue"),
-        ("valid", lambda rows: rows.pop(), "one row a user in each"),
-        ("test", lambda rows: rows[2].pop("target_id"), "line 3: expected .*target_id"),
-        ("test", lambda rows: rows[1].update(target_id="zz"), "line 2: 'zz' is not in the item"),
-        ("test", lambda rows: rows[0].update(user_id="A"), "must name the same users"),
+        ("toys.train.jsonl", lambda rows: rows.pop(4), "lacks 1 rows"),
+        ("toys.train.jsonl", lambda rows: rows.append(rows[0]), r"line \d+ is no part of any"),
+        ("toys.train.jsonl", None, "exactly one .*found none"),
+        ("toys.valid.jsonl", list.reverse, r"test.jsonl line 1: .*not continue"),
+        ("toys.valid.jsonl", list.pop, "one row a user in each"),
+        ("toys.valid.jsonl", "version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        ("toys.test.jsonl", lambda rows: rows[2].pop("target_id"), "line 3: expected .*target_id"),
+        ("toys.test.jsonl", lambda rows: rows[1].update(target_id="zz"), "line 2: 'zz' is not in"),
+        ("toys.test.jsonl", lambda rows: rows[0].update(user_id="A"), "name the same users"),
+        ("toys.emb_map.json", None, r"cannot read .*emb_map.json"),
+        ("toys.emb_map.json", '{"a": 1, "b": 3}', "without gaps"),
+        ("toys.emb_map.json", '{"a": "1"}', "item 'a' has the number '1'"),
+        ("Toys.emb-llama.npy", FEATURES[1:], r"shape \(29, 12\).*numbers 30"),
+        ("Toys.emb-llama.npy", np.array([{}] * ITEMS), "not a plain .npy"),
+        ("other.npy", FEATURES, "Toys.emb-llama.npy, other.npy; name it with --vectors"),
     ],
 )
-def test_rows_that_do_not_belong_together_are_refused(tmp_path, split, change, message):
-    folder = write_release(tmp_path / "r", histories())
-    edit(folder / f"toys.{split}.jsonl", change)
+def test_damaged_or_mixed_up_releases_are_refused(tmp_path, name, change, message):
+    path = write_release(tmp_path / "r", histories()) / name
+    if change is None:
+        path.unlink()
+    elif isinstance(change, str):
+        path.write_text(change)
+    elif isinstance(change, np.ndarray):
+        np.save(path, change, allow_pickle=True)
+    else:
+        edit(path, change)
     with pytest.raises(DigerError, match=message):
-        convert_data(folder, tmp_path / "out")
+        convert_data(tmp_path / "r", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -213,32 +228,6 @@ def test_a_beginning_that_no_row_shows_is_refused(tmp_path):
     edit(folder / "toys.train.jsonl", lambda rows: rows.pop(start + LIMIT))
     with pytest.raises(DigerError, match=r"latest 5 events of user \d+, and toys.train.jsonl"):
         convert_data(folder, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("toys.train.jsonl", None, "exactly one .*found none"),
-        ("toys.valid.jsonl", "version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        ("toys.emb_map.json", None, r"cannot read .*emb_map.json"),
-        ("toys.emb_map.json", '{"a": 1, "b": 3}', "without gaps"),
-        ("toys.emb_map.json", '{"a": "1"}', "item 'a' has the number '1'"),
-        ("Toys.emb-llama.npy", FEATURES[1:], r"shape \(29, 12\).*numbers 30"),
-        ("Toys.emb-llama.npy", np.array([{}] * ITEMS), "not a plain .npy"),
-        ("other.npy", FEATURES, "Toys.emb-llama.npy, other.npy; name it with --vectors"),
-    ],
-)
-def test_files_that_are_not_what_they_should_be(tmp_path, name, content, message):
-    path = write_release(tmp_path / "r", histories()) / name
-    if content is None:
-        path.unlink()
-    elif isinstance(content, str):
-        path.write_text(content)
-    else:
-        np.save(path, content, allow_pickle=True)
-    with pytest.raises(DigerError, match=message):
-        convert_data(tmp_path / "r", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_vectors_can_be_named_and_a_dataset_is_replaced_by_force_alone(tmp_path):
@@ -469,19 +458,12 @@ def test_from_released_files_to_recommendations(tmp_path, monkeypatch, method, j
         {joint}
         content.encoder = "Toys.emb-llama.npy" # found in the dataset folder by its name
         training = {{epochs = 2, batch_size = 32, warmup = 0.1}}
+        backbone = {{kind = "t5", d_model = 8, feed_forward = 16, layers = 1, decoder_layers = 1}}
         [tokenizer]
         codebook_size = 4
         width = 6
         rqvae.hidden = [10, 8]
         checkpoint = "data/toys.rqvae.safetensors"
-        [backbone]
-        kind = "t5"
-        d_model = 8
-        heads = 2
-        head_width = 4
-        feed_forward = 16
-        layers = 1
-        decoder_layers = 1
     """)
     recipe = load_recipe("mine.toml")
     assert recipe.method == method and recipe.tokenizer.sinkhorn.every_level
