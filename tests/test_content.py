@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from diger.content import models
 from diger.content.encoder import catalogue_texts, embed_items, item_text
 from diger.content.models import DEFAULT_ENCODER, parse_encoder
 from diger.content.transform import ContentTransform
-from diger.content.vectors import StoredVectors, slug
+from diger.content.vectors import ContentVectors, StoredVectors, slug
 from diger.errors import DigerError
 
 
@@ -47,9 +49,6 @@ def catalogue(titles: list[str | None]) -> SimpleNamespace:
     return SimpleNamespace(name="toy", items=pd.DataFrame({"item_id": ids, "title": titles}))
 
 
-# --- text ---------------------------------------------------------------------------------------
-
-
 def test_item_text_joins_parts_in_order_and_decodes_entities():
     row = {
         "description": "Cleans  hands.\n Smells nice. ",
@@ -60,98 +59,76 @@ def test_item_text_joins_parts_in_order_and_decodes_entities():
     assert item_text(row) == "Café soap. Foam, Inc. Bath & Body. Cleans hands. Smells nice"
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        {},
-        {"title": None, "brand": float("nan"), "categories": [], "description": " . "},
-        {"title": pd.NA, "categories": np.array([], object), "other": "not read"},
-    ],
-)
-def test_item_without_text_is_empty(row: dict[str, object]):
-    assert item_text(row) == ""
-
-
-def test_catalogue_texts_survive_a_frame_with_gaps():
-    frame = pd.DataFrame(
-        {"item_id": ["a", "b"], "title": ["Nail", None], "categories": [["x"], []]}
-    )
-    assert catalogue_texts(frame) == ["Nail. x", ""]
-
-
-# --- encoding and its cache -----------------------------------------------------------------------
+def test_catalogue_texts_survive_gaps_of_every_kind():
+    nothing = ([None, "", " . "], [float("nan"), pd.NA, None], [[], np.array([], object), None])
+    columns = zip(("title", "brand", "categories"), nothing, strict=True)
+    frame = pd.DataFrame({"item_id": list("abc"), "other": "not read"} | dict(columns))
+    assert catalogue_texts(frame) == ["", "", ""]
+    assert item_text({}) == ""
 
 
 def test_embedding_marks_items_without_text_and_encodes_repeats_once(model: CountingModel):
     content = embed_items(catalogue(["aa", None, "b", "aa"]), "toy/encoder")
     assert content.missing.tolist() == [False, True, False, False]
     assert content.vectors.dtype == np.float32
-    assert content.vectors[1].tolist() == [0, 0, 0]
-    assert content.vectors[0].tolist() == content.vectors[3].tolist() == [2, 0, 1]
+    assert content.vectors[[0, 1, 3]].tolist() == [[2, 0, 1], [0, 0, 0], [2, 0, 1]]
     assert model.encoded == ["aa", "b"]
     assert (content.encoder, content.revision, content.max_tokens) == ("toy/encoder", "r1", 64)
 
 
-def test_second_call_needs_no_model_and_a_changed_text_only_itself(
-    model: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    first = embed_items(catalogue(["aa", "b"]), "toy/encoder", folder=tmp_path)
-    model.encoded.clear()
-    again = embed_items(catalogue(["ccc", "b", "aa"]), "toy/encoder", folder=tmp_path)
-    assert model.encoded == ["ccc"]
-    np.testing.assert_array_equal(again.vectors[2], first.vectors[0])
+@pytest.fixture
+def embed(model: CountingModel, tmp_path: Path) -> Callable[..., ContentVectors]:
+    """Embeds titles into one folder."""
 
+    def call(titles: list[str], encoder: str = "toy/encoder", **options: Any) -> ContentVectors:
+        return embed_items(catalogue(titles), encoder, folder=tmp_path, **options)
+
+    return call
+
+
+def test_second_call_needs_no_model_and_a_changed_text_only_itself(
+    model, embed, tmp_path, monkeypatch
+):
+    first = embed(["aa", "b"])
+    again = embed(["ccc", "b", "aa"])
+    assert model.encoded == ["aa", "b", "ccc"]
+    np.testing.assert_array_equal(again.vectors[2], first.vectors[0])
     monkeypatch.setattr(encoder_module, "load_text_encoder", None)
-    kept = embed_items(catalogue(["ccc", "b", "aa"]), "toy/encoder", folder=tmp_path)
+    kept = embed(["ccc", "b", "aa"])
     np.testing.assert_array_equal(kept.vectors, again.vectors)
     assert kept.source == "hub"
     assert [p.name for p in (tmp_path / "content").iterdir()] == ["toy-encoder-64.safetensors"]
 
 
-def test_other_revision_or_cut_off_is_encoded_again(model: CountingModel, tmp_path: Path):
-    toy = catalogue(["aa"])
-    embed_items(toy, "toy/encoder", folder=tmp_path)
+def test_other_revision_or_cut_off_or_a_damaged_cache_is_encoded_again(model, embed, tmp_path):
+    embed(["aa"])
     model.revision = "r2"
-    assert embed_items(toy, "toy/encoder@r2", folder=tmp_path).revision == "r2"
-    embed_items(toy, "toy/encoder@r2", folder=tmp_path, max_tokens=32)
-    assert model.encoded == ["aa", "aa", "aa"]
-
-
-def test_interrupted_run_goes_on_where_it_was(
-    model: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(encoder_module, "_CHUNK", 2)
-    toy = catalogue(["a", "bb", "ccc", "dddd", "eeeee"])
-    model.stop_after = 4
-    with pytest.raises(KeyboardInterrupt):
-        embed_items(toy, "toy/encoder", folder=tmp_path)
-    partial = next((tmp_path / "content" / ".partial").iterdir())
-    assert len(list(partial.iterdir())) == 2
-    (partial / "damaged.safetensors").write_bytes(b"half a file")
-
-    model.stop_after = None
-    model.encoded.clear()
-    content = embed_items(toy, "toy/encoder", folder=tmp_path)
-    assert model.encoded == ["a"]
-    assert content.vectors[:, 0].tolist() == [1, 2, 3, 4, 5]
-    assert not (tmp_path / "content" / ".partial").exists()
-
-
-def test_damaged_cache_is_made_again(model: CountingModel, tmp_path: Path):
-    toy = catalogue(["aa"])
-    embed_items(toy, "toy/encoder", folder=tmp_path)
-    path = tmp_path / "content" / "toy-encoder-64.safetensors"
+    assert embed(["aa"], "toy/encoder@r2").revision == "r2"
+    embed(["aa"], "toy/encoder@r2", max_tokens=32)
+    assert model.encoded == ["aa"] * 3
+    path = tmp_path / "content" / "toy-encoder-32.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DigerError, match="cannot be read"):
         StoredVectors.load(path)
-    embed_items(toy, "toy/encoder", folder=tmp_path)
-    assert model.encoded == ["aa", "aa"]
+    embed(["aa"], "toy/encoder@r2", max_tokens=32)
+    assert model.encoded == ["aa"] * 4
     assert StoredVectors.load(path).content.dim == 3
 
 
-def test_dataset_without_any_text_is_refused():
-    with pytest.raises(DigerError, match="no item of toy has text"):
-        embed_items(catalogue([None, " "]))
+def test_interrupted_run_goes_on_where_it_was(model, embed, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder_module, "_CHUNK", 2)
+    titles = ["a", "bb", "ccc", "dddd", "eeeee"]
+    model.stop_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        embed(titles)
+    partial = next((tmp_path / "content" / ".partial").iterdir())
+    assert len(list(partial.iterdir())) == 2
+    (partial / "damaged.safetensors").write_bytes(b"half a file")
+    model.stop_after, model.encoded = None, []
+    content = embed(titles)
+    assert model.encoded == ["a"]
+    assert content.vectors[:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert not (tmp_path / "content" / ".partial").exists()
 
 
 def test_encoder_names():
@@ -174,9 +151,9 @@ def test_folder_encoder_is_identified_by_its_files(tmp_path: Path):
     assert before.revision != parse_encoder(str(tmp_path)).revision
 
 
-def test_without_sentence_transformers_the_message_tells_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_without_text_or_sentence_transformers_it_is_said_what_to_do(monkeypatch):
+    with pytest.raises(DigerError, match="no item of toy has text"):
+        embed_items(catalogue([None, " "]))
     monkeypatch.setattr(models.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(DigerError, match=r'pip install "diger-studio\[text\]"'):
         embed_items(catalogue(["aa"]))
@@ -192,51 +169,37 @@ def test_default_encoder_from_the_installed_package(tmp_path: Path):
     content = embed_items(catalogue(texts), folder=tmp_path)
     assert content.source == "package"
     assert content.vectors.shape == (5, 384)
-    norms = np.linalg.norm(content.vectors, axis=1)
-    np.testing.assert_allclose(norms, [1, 1, 1, 0, 1], atol=1e-5)
     likeness = content.vectors @ content.vectors.T
+    np.testing.assert_allclose(likeness.diagonal(), [1, 1, 1, 0, 1], atol=1e-5)
     assert likeness[0, 1] > 0.6 > likeness[0, 2]
 
 
-# --- vectors from a file --------------------------------------------------------------------------
-
-
-def test_npy_is_read_and_a_copy_kept(tmp_path: Path):
+def test_npy_is_read_and_a_copy_kept(embed, tmp_path: Path):
     path = tmp_path / "mine.npy"
     np.save(path, np.array([[1.0, 2.0], [0.0, 0.0]]))
-    toy = catalogue([None, None])
-    content = embed_items(toy, str(path), folder=tmp_path)
+    content = embed([None, None], str(path))
     assert content.vectors.dtype == np.float32
     assert content.missing.tolist() == [False, True]
     assert content.encoder == "file:mine.npy"
     path.unlink()
-    assert embed_items(toy, str(path), folder=tmp_path).revision == content.revision
+    assert embed([None, None], str(path)).revision == content.revision
     with pytest.raises(DigerError, match="not found"):  # the copy is of another catalogue
-        embed_items(catalogue(["x"]), str(path), folder=tmp_path)
+        embed(["x"], str(path))
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
         (np.ones((3, 2)), r"shape \(2 items, dim\), got \(3, 2\)"),
-        (np.ones((2, 0)), "shape"),
         (np.ones((2, 2), np.int64), "floats, got int64"),
         (np.array([[1.0, 2.0], [np.nan, 1.0]]), "NaN or infinity in 1 rows, the first row 1"),
+        (np.array([{}, {}], object), r"not a plain \.npy array"),
     ],
 )
 def test_npy_that_does_not_fit_is_refused(array: np.ndarray, message: str, tmp_path: Path):
-    np.save(tmp_path / "mine.npy", array)
+    np.save(tmp_path / "mine.npy", array, allow_pickle=True)
     with pytest.raises(DigerError, match=message):
         embed_items(catalogue(["a", "b"]), str(tmp_path / "mine.npy"))
-
-
-def test_npy_with_pickled_objects_is_refused(tmp_path: Path):
-    np.save(tmp_path / "mine.npy", np.array([{}, {}], object), allow_pickle=True)
-    with pytest.raises(DigerError, match=r"not a plain \.npy array"):
-        embed_items(catalogue(["a", "b"]), str(tmp_path / "mine.npy"))
-
-
-# --- transform ------------------------------------------------------------------------------------
 
 
 def test_transform_by_hand():
@@ -263,35 +226,24 @@ def test_transform_has_unit_mean_squared_norm_and_missing_items_at_the_mean():
     assert not out[:3].any()
     assert np.square(out[3:]).sum(1).mean() == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(out[3:].mean(0), 0, atol=1e-5)
-    power = np.square(out).mean(0)
-    assert (np.diff(power) < 0).all()  # strongest direction first
-
-
-def test_transform_signs_do_not_depend_on_row_order():
-    rng = np.random.default_rng(1)
-    vectors = rng.normal(size=(50, 6)).astype(np.float32)
-    one = ContentTransform.fit(vectors, None, width=3)
-    other = ContentTransform.fit(vectors[::-1].copy(), None, width=3)
-    assert one.projection is not None and other.projection is not None
-    np.testing.assert_allclose(one.projection, other.projection, atol=1e-4)
-
-
-@pytest.mark.parametrize("width", [2, None])
-def test_transform_round_trip_through_tensors(width: int | None):
-    vectors = np.random.default_rng(2).normal(size=(20, 4)).astype(np.float32)
-    transform = ContentTransform.fit(vectors, None, width=width)
-    again = ContentTransform.from_tensors(transform.to_tensors())
-    assert again.width == transform.width == (width or 4)
-    np.testing.assert_array_equal(again.transform(vectors), transform.transform(vectors))
+    assert (np.diff(np.square(out).mean(0)) < 0).all()  # strongest direction first
+    for width in (5, None):
+        made = ContentTransform.fit(vectors, missing, width=width)
+        again = ContentTransform.from_tensors(made.to_tensors())
+        assert again.width == made.width == (width or 12)
+        np.testing.assert_array_equal(again.transform(vectors), made.transform(vectors))
+    # Signs do not depend on the order of the rows.
+    other = ContentTransform.fit(vectors[::-1].copy(), missing[::-1], width=5)
+    np.testing.assert_allclose(other.projection, transform.projection, atol=1e-4)
 
 
 def test_transform_refuses_what_it_cannot_fit():
-    vectors = np.ones((5, 3), np.float32)
-    with pytest.raises(DigerError, match="between 1 and the 3"):
-        ContentTransform.fit(vectors, None, width=4)
-    with pytest.raises(DigerError, match="same content vector"):
-        ContentTransform.fit(vectors, None, width=2)
-    with pytest.raises(DigerError, match="at least 2 items"):
-        ContentTransform.fit(np.zeros((5, 3), np.float32), None, width=2)
+    for value, width, message in (
+        (1, 4, "between 1 and the 3"),
+        (1, 2, "same content vector"),
+        (0, 2, "at least 2 items"),
+    ):
+        with pytest.raises(DigerError, match=message):
+            ContentTransform.fit(np.full((5, 3), value, np.float32), None, width=width)
     with pytest.raises(DigerError, match=r"transform\.scale"):
         ContentTransform.from_tensors({"transform.mean": np.zeros(3, np.float32)})

@@ -47,11 +47,28 @@ def padded(histories: list[list[int]], filler: int = 0) -> tuple[Tensor, Tensor]
     return torch.tensor(rows), torch.tensor([len(h) for h in histories])
 
 
-def library_twin(model: T5Recommender):
+def library_name(name: str) -> str:
+    """What transformers' T5 calls one of our weights, part by part."""
+    side, last = name[:7], "1" if name.startswith("encoder") else "2"
+    parts = {
+        f"{side}_norm": f"{side}.final_layer_norm",
+        f"{side}_bias": f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias",
+        "self_attention": "0.SelfAttention",
+        "cross_attention": "1.EncDecAttention",
+        "feed_forward": f"{last}.DenseReluDense",
+        "norm_self": "0.layer_norm",
+        "norm_cross": "1.layer_norm",
+        "norm_feed_forward": f"{last}.layer_norm",
+    }
+    parts |= {"0": "block.0.layer", "1": "block.1.layer", "table": "weight", "rise": "wi"}
+    parts |= {"query": "q", "key": "k", "value": "v", "output": "o", "fall": "wo"}
+    return ".".join(parts.get(part, part) for part in name.split("."))
+
+
+@pytest.fixture
+def twin(model):
     """transformers' T5 with the same weights: one vocabulary of start token, then all codes."""
-    transformers = pytest.importorskip(
-        "transformers", reason="transformers is not installed: pip install transformers"
-    )
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     config = transformers.T5Config(
         vocab_size=1 + sum(SIZES),
         d_model=SMALL.d_model,
@@ -61,107 +78,62 @@ def library_twin(model: T5Recommender):
         num_layers=SMALL.layers,
         num_decoder_layers=SMALL.decoder_layers,
         dropout_rate=SMALL.dropout,
-        feed_forward_proj="relu",
-        pad_token_id=0,
-        decoder_start_token_id=0,
         tie_word_embeddings=False,
     )
-    twin = transformers.T5ForConditionalGeneration(config)
-    ours = model.state_dict()
+    built = transformers.T5ForConditionalGeneration(config)
     table = torch.cat([model.start[None], *model.codes.tables])
-    weights = {"shared.weight": table, "lm_head.weight": table}
-    for side in ("encoder", "decoder"):
-        weights[f"{side}.embed_tokens.weight"] = table
-        weights[f"{side}.final_layer_norm.weight"] = ours[f"{side}_norm.weight"]
-        bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-        weights[bias] = ours[f"{side}_bias.table"]
-        parts = ["self", "cross", "feed_forward"] if side == "decoder" else ["self", "feed_forward"]
-        for block in range(2):
-            for place, part in enumerate(parts):
-                theirs, mine = f"{side}.block.{block}.layer.{place}", f"{side}.{block}"
-                weights[f"{theirs}.layer_norm.weight"] = ours[f"{mine}.norm_{part}.weight"]
-                if part == "feed_forward":
-                    for a, b in (("wi", "rise"), ("wo", "fall")):
-                        weights[f"{theirs}.DenseReluDense.{a}.weight"] = ours[
-                            f"{mine}.feed_forward.{b}.weight"
-                        ]
-                    continue
-                name = "SelfAttention" if part == "self" else "EncDecAttention"
-                for a, b in (("q", "query"), ("k", "key"), ("v", "value"), ("o", "output")):
-                    weights[f"{theirs}.{name}.{a}.weight"] = ours[
-                        f"{mine}.{part}_attention.{b}.weight"
-                    ]
-    twin.load_state_dict(weights)
-    return twin.eval()
+    tied = ("shared", "lm_head", "encoder.embed_tokens", "decoder.embed_tokens")
+    weights = {f"{name}.weight": table for name in tied}
+    weights |= {
+        library_name(name): weight
+        for name, weight in model.state_dict().items()
+        if name.startswith(("encoder", "decoder"))
+    }
+    built.load_state_dict(weights)
+    return built.eval()
 
 
-def test_logits_are_the_library_s(model):
-    twin = library_twin(model)
+def library_logits(twin, index: Tensor, lengths: Tensor, target: Tensor) -> list[Tensor]:
+    """Logits (B, size) of each code of the targets, by the library."""
     offsets = torch.tensor([1, 1 + SIZES[0], 1 + SIZES[0] + SIZES[1]])
-    # Long enough for the buckets of far positions: 60 items are 180 code tokens.
-    histories = [[1, 2, 3, 4], [5], [7, 6] * 30]
-    index, lengths = padded(histories)
     tokens = (CODES + offsets)[index].flatten(1)
-    mask = torch.arange(tokens.shape[1]) < lengths[:, None] * 3
-    target = CODES[[3, 6, 0]]
-    start = torch.zeros(3, 1, dtype=torch.long)
-    with torch.no_grad():
-        theirs = twin(
-            input_ids=tokens,
-            attention_mask=mask.long(),
-            decoder_input_ids=torch.cat([start, (target + offsets)[:, :-1]], dim=1),
-        ).logits
-        memory = model.encode(CodeView(CODES), index, lengths)
-        for position, (offset, size) in enumerate(zip(offsets.tolist(), SIZES, strict=True)):
-            ours = model.next_code_logits(memory, target[:, None, :position])
-            assert ours.std() > 0.1
-            torch.testing.assert_close(
-                ours[:, 0], theirs[:, position, offset : offset + size], atol=2e-5, rtol=1e-5
-            )
-
-
-def test_gradients_are_the_library_s(model):
-    twin = library_twin(model)
-    offsets = torch.tensor([1, 1 + SIZES[0], 1 + SIZES[0] + SIZES[1]])
-    index, lengths = padded([[1, 2, 3, 4], [5, 7], [7, 6, 2]])
-    histories = (CODES + offsets)[index[:, :-1]].flatten(1)
-    mask = torch.arange(histories.shape[1]) < (lengths[:, None] - 1) * 3
-    target = CODES[[4, 7, 2]]
-    start = torch.zeros(3, 1, dtype=torch.long)
+    start = torch.zeros(len(index), 1, dtype=torch.long)
     logits = twin(
-        input_ids=histories,
-        attention_mask=mask.long(),
+        input_ids=tokens,
+        attention_mask=(torch.arange(tokens.shape[1]) < lengths[:, None] * 3).long(),
         decoder_input_ids=torch.cat([start, (target + offsets)[:, :-1]], dim=1),
     ).logits
-    parts = [
-        F.cross_entropy(logits[:, p, o : o + size], target[:, p])
-        for p, (o, size) in enumerate(zip(offsets.tolist(), SIZES, strict=True))
-    ]
-    theirs = torch.stack(parts)
+    places = enumerate(zip(offsets.tolist(), SIZES, strict=True))
+    return [logits[:, position, at : at + size] for position, (at, size) in places]
+
+
+@torch.no_grad()
+def test_logits_are_the_library_s(model, twin):
+    # Long enough for the buckets of far positions: 60 items are 180 code tokens.
+    index, lengths = padded([[1, 2, 3, 4], [5], [7, 6] * 30])
+    target = CODES[[3, 6, 0]]
+    memory = model.encode(CodeView(CODES), index, lengths)
+    for position, theirs in enumerate(library_logits(twin, index, lengths, target)):
+        ours = model.next_code_logits(memory, target[:, None, :position])[:, 0]
+        assert ours.std() > 0.1
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
+
+
+def test_gradients_are_the_library_s(model, twin):
+    index, lengths = padded([[1, 2, 3, 4], [5, 7], [7, 6, 2]])
+    target = CODES[[4, 7, 2]]
+    logits = library_logits(twin, index[:, :-1], lengths - 1, target)
+    theirs = torch.stack([F.cross_entropy(*pair) for pair in zip(logits, target.T, strict=True)])
     losses = model.loss(CodeView(CODES), index, lengths)
     assert losses.alignment is None
     torch.testing.assert_close(losses.codes, theirs, atol=1e-5, rtol=1e-5)
     theirs.sum().backward()
     losses.codes.sum().backward()
-    for ours, other in (
-        (model.encoder_bias.table, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
-        (model.decoder_bias.table, "decoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
-        (model.encoder[1].self_attention.query.weight, "encoder.block.1.layer.0.SelfAttention.q"),
-        (model.decoder[0].cross_attention.key.weight, "decoder.block.0.layer.1.EncDecAttention.k"),
-    ):
-        expected = twin.get_parameter(f"{other}.weight").grad
-        assert expected.abs().max() > 1e-4
-        torch.testing.assert_close(ours.grad, expected, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("both_ways", [True, False])
-def test_relative_buckets_are_the_library_s(both_ways):
-    pytest.importorskip("transformers", reason="transformers is not installed")
-    from transformers.models.t5.modeling_t5 import T5Attention
-
-    at = torch.arange(400)
-    expected = T5Attention._relative_position_bucket(at - at[:, None], bidirectional=both_ways)
-    assert torch.equal(relative_buckets(400, both_ways=both_ways, device=CPU), expected)
+    for name, weight in model.named_parameters():
+        if name.startswith(("encoder", "decoder")):
+            expected = twin.get_parameter(library_name(name)).grad
+            assert expected.abs().max() > 1e-4
+            torch.testing.assert_close(weight.grad, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_relative_buckets_by_hand():
@@ -173,25 +145,22 @@ def test_relative_buckets_by_hand():
 
 
 def test_padding_changes_nothing(model):
-    histories = [[1], [2, 3, 4, 5, 6, 7], [3, 3, 7]]
+    histories, prefix = [[1], [2, 3, 4, 5, 6, 7], [3, 3, 7]], CODES[None, :2]
+    alone = [model.encode(CodeView(CODES), *padded([history])) for history in histories]
     for filler in (0, 5):
         memory = model.encode(CodeView(CODES), *padded(histories, filler))
-        for row, history in enumerate(histories):
-            alone = model.encode(CodeView(CODES), *padded([history]))
-            for position in range(3):
-                prefix = CODES[None, :2, :position]
-                one = model.next_code_logits(alone, prefix)[0]
-                other = model.next_code_logits(memory, prefix.expand(3, -1, -1))[row]
-                torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+        for at in range(3):
+            one = [model.next_code_logits(each, prefix[..., :at]) for each in alone]
+            other = model.next_code_logits(memory, prefix.expand(3, -1, -1)[..., :at])
+            torch.testing.assert_close(torch.cat(one), other, atol=1e-5, rtol=0)
 
 
 def test_beams_do_not_see_each_other(model):
     memory = model.encode(CodeView(CODES), *padded([[1, 2], [3]]))
     prefixes = CODES[:6, :2].view(2, 3, 2)
     together = model.next_code_logits(memory, prefixes)
-    for beam in range(3):
-        alone = model.next_code_logits(memory, prefixes[:, beam : beam + 1])
-        torch.testing.assert_close(alone[:, 0], together[:, beam], atol=1e-5, rtol=0)
+    alone = [model.next_code_logits(memory, beam[:, None]) for beam in prefixes.unbind(1)]
+    torch.testing.assert_close(torch.cat(alone, dim=1), together, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -204,9 +173,7 @@ def test_the_loss_is_decoding_the_last_event_step_by_step(model, smoothing):
             sid = CODES[history[-1]]
             for position in range(3):
                 logits = model.next_code_logits(memory, sid[None, None, :position])[0]
-                loss = F.cross_entropy(
-                    logits, sid[position : position + 1], label_smoothing=smoothing
-                )
+                loss = F.cross_entropy(logits[0], sid[position], label_smoothing=smoothing)
                 expected[position] += loss / len(histories)
         losses = model.loss(CodeView(CODES), *padded(histories, 5), smoothing)
     torch.testing.assert_close(losses.codes, expected, atol=1e-5, rtol=0)
@@ -219,9 +186,8 @@ def test_no_code_of_the_target_leaks_into_its_own_logits(model):
         for code in range(size):
             changed = CODES.clone()
             changed[3, position] = code
-            with torch.no_grad():
-                losses = model.loss(CodeView(changed), torch.tensor([[2, 3]]), torch.tensor([2]))
-            total += float((-losses.codes[position]).exp())
+            losses = model.loss(CodeView(changed), *padded([[2, 3]]))
+            total += losses.codes[position].neg().exp().item()
         assert total == pytest.approx(1, abs=1e-5)
 
 
@@ -244,26 +210,21 @@ def test_a_mixture_takes_its_gradient_where_it_is_let_through(model, place):
     if place == "none":
         assert torch.autograd.grad(losses.sum(), view.mixture, allow_unused=True) == (None, None)
         return
+    options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
     for position in range(3):
-        grads = torch.autograd.grad(
-            losses[position], view.mixture, retain_graph=True, allow_unused=True
-        )
+        grads = torch.autograd.grad(losses[position], view.mixture, **options)
         for level, grad in enumerate(grads):
-            grad = torch.zeros(len(CODES), SIZES[level]) if grad is None else grad
-            moved = grad.abs().sum(1) > 0
             known = {"decoder": level < position, "labels": level == position}.get(place, False)
             expected = [place == "history"] * 2 + [known] + [False] * 5
-            assert moved.tolist() == expected
+            assert (grad.abs().sum(1) > 0).tolist() == expected
 
 
 def test_dropout_only_in_training(model):
-    index, lengths = padded([[1, 2, 3, 4, 5]])
-    with torch.no_grad():
-        one, other = (model.loss(CodeView(CODES), index, lengths).codes for _ in range(2))
-        assert torch.equal(one, other)
-        model.train()
-        one, other = (model.loss(CodeView(CODES), index, lengths).codes for _ in range(2))
-        assert not torch.equal(one, other)
+    batch = padded([[1, 2, 3, 4, 5]])
+    for training in (False, True):
+        model.train(training)
+        one, other = (model.loss(CodeView(CODES), *batch).codes for _ in range(2))
+        assert torch.equal(one, other) != training
 
 
 def test_bf16_autocast_trains(model):
@@ -284,9 +245,6 @@ def test_a_wide_beam_finds_what_the_oracle_says(model):
     torch.testing.assert_close(found.scores, exact.sort(dim=1, descending=True).values)
 
 
-# --- one example a prefix -------------------------------------------------------------------------
-
-
 def test_every_training_event_but_a_user_s_first_is_an_example():
     dataset = toys.make_dataset([[1, 2, 3, 4, 5, 6], [7, 8], [9], [4, 3, 2, 1]])
     examples = Histories.of_prefixes(dataset, 2, CPU)
@@ -299,13 +257,11 @@ def test_every_training_event_but_a_user_s_first_is_an_example():
 
 
 def test_a_run_from_recipe_to_recommendations(tmp_path):
-    place = toys.Place(tmp_path)
+    place, seen = toys.Place(tmp_path), []
     backbone = {**SMALL.model_dump(), "layers": 1, "decoder_layers": 1}
-    seen = []
     recipe = place.recipe(backbone=backbone, training={"epochs": 2, "batch_size": 16})
-    bundle = place.train("toy-t5-s0", recipe, on_event=seen.append)
-    targets = len(Histories.of_prefixes(place.dataset, 6, CPU))
-    assert seen[0].total == -(-targets // 16)  # a batch counts examples
-    model = load_model(bundle)
+    model = load_model(place.train("toy-t5-s0", recipe, on_event=seen.append))
+    # A batch counts examples.
+    assert seen[0].total == -(-len(Histories.of_prefixes(place.dataset, 6, CPU)) // 16)
     assert isinstance(model.network, T5Recommender)
     assert len(model.recommend(["i1", "i2"], k=5)) == 5
