@@ -224,12 +224,8 @@ def model_card(
 
 
 def _front_matter(about: Config, metrics: Mapping[str, Any], name: str, licence: str | None) -> str:
-    try:
-        from huggingface_hub import EvalResult, ModelCardData
-    except ImportError:
-        raise DigerError(
-            "writing a model card needs huggingface_hub: pip install 'huggingface_hub>=1.0'"
-        ) from None
+    from huggingface_hub import EvalResult, ModelCardData
+
     simulated = about.dataset.simulated
     licence = licence or ("mit" if simulated else "other")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):

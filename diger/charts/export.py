@@ -66,12 +66,8 @@ def _spec(
 
 
 def _convert(function: str, spec: dict[str, Any], **options: Any) -> Any:
-    try:
-        import vl_convert
-    except ImportError:
-        raise DigerError(
-            "exporting a chart needs vl-convert-python: pip install vl-convert-python"
-        ) from None
+    import vl_convert  # half a second, for exports alone
+
     major_minor = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     try:
         # No base URL and no allowed ones: a specification cannot make this fetch anything.
