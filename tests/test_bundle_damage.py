@@ -1,7 +1,6 @@
 """Damaged, hostile and half-written bundles: each is refused by name."""
 
 import hashlib
-import io
 import json
 import os
 import signal
@@ -14,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import diger
 from diger import files
 from diger.bundle import Bundle, BundleWriter, list_bundles
 from diger.bundle.schema import ALLOWED
 from diger.errors import DigerError
 
-TESTS = Path(__file__).parent
+PATHS = os.pathsep.join([str(Path(__file__).parent), str(Path(diger.__file__).parents[1])])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PATHS}
 
 
 @pytest.fixture
@@ -44,18 +45,17 @@ def seal(path, **changes):
     (path / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
-@pytest.mark.parametrize("name", sorted(ALLOWED - {"codes.svg"}))
-def test_one_changed_byte_is_found_and_named(bundle, name):
-    file = bundle / name
+def flip(file, at=None):
     data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[len(data) // 2 if at is None else at] ^= 1
     file.write_bytes(data)
-    refused(bundle, f"{name} does not match the SHA-256")
 
 
 @pytest.mark.parametrize("name", sorted(ALLOWED - {"codes.svg"}))
-def test_missing_and_truncated_files_are_named(bundle, name):
+def test_changed_missing_and_truncated_files_are_named(bundle, name):
     file = bundle / name
+    flip(file)
+    refused(bundle, f"{name} does not match the SHA-256")
     file.write_bytes(file.read_bytes()[:-1])
     refused(bundle, f"{name} has .* bytes where its manifest says", verify=False)
     file.unlink()
@@ -64,9 +64,7 @@ def test_missing_and_truncated_files_are_named(bundle, name):
 
 def test_unverified_files_are_still_checked_when_read(bundle):
     opened = Bundle.open(bundle, verify=False)
-    data = bytearray((bundle / "ranks.parquet").read_bytes())
-    data[40] ^= 1
-    (bundle / "ranks.parquet").write_bytes(data)
+    flip(bundle / "ranks.parquet", 40)
     with pytest.raises(DigerError, match=r"ranks\.parquet does not match"):
         _ = opened.ranks
     (bundle / "model.safetensors").unlink()
@@ -101,14 +99,15 @@ def test_links_and_folders_are_refused(tmp_path, bundle):
     refused(bundle, r"manifest\.json must be a plain file")
 
 
-def test_newer_format_says_to_upgrade(bundle):
+def test_sealed_by_a_newer_version_or_with_unknown_names(bundle):
+    (bundle / "model.pkl").write_bytes(b"cos\nsystem\n")
+    seal(bundle)
+    refused(bundle, r"'model\.pkl' is not a file a bundle may hold")
     seal(bundle, format=2)
     refused(bundle, r"format 2 is newer than this DIGER reads \(1\): upgrade DIGER")
 
 
-@pytest.mark.parametrize(
-    "name", ["../config.json", "/etc/passwd", "a/b.json", "C:\\x.json", "..", "x\0.json", "a\nb/c"]
-)
+@pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "C:\\x.json", "..", "x\0.json"])
 def test_paths_in_the_manifest_are_refused(bundle, name):
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["files"][name] = {"sha256": "0" * 64, "bytes": 1}
@@ -116,17 +115,10 @@ def test_paths_in_the_manifest_are_refused(bundle, name):
     refused(bundle, "is a path, not the name")
 
 
-def test_unknown_names_are_refused_even_when_sealed(bundle):
-    (bundle / "model.pkl").write_bytes(b"cos\nsystem\n")
-    seal(bundle)
-    refused(bundle, r"'model\.pkl' is not a file a bundle may hold")
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "not valid JSON"),
-        (b"\xff\xfe", "not valid JSON"),
         (b"[" * 100_000, "nested too deeply|not valid JSON"),
         (b"[]", "must be a JSON object"),
         (b'{"format": true}', "format must be a number"),
@@ -141,45 +133,35 @@ def test_malformed_manifests(bundle, content, message):
     refused(bundle, message)
 
 
-def test_sealed_nonsense_is_refused_when_read(bundle):
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("ranks.parquet", b"PAR1 nonsense PAR1", r"ranks\.parquet is not readable parquet"),
+        ("model.safetensors", b"\xff" * 64, r"model\.safetensors is not a valid safetensors file"),
+        ("topk.parquet", {"user": [0], "item_1": [99]}, "item row 99 of a catalogue of 6"),
+        ("history.parquet", {"loss": [1.0]}, "column epoch is missing"),
+        ("config.json", b"[1]", r"config\.json must be a JSON object"),
+    ],
+)
+def test_sealed_nonsense_is_refused_when_read(bundle, name, content, message):
     """The hashes fit, for whoever wrote the bundle made it so; the content does not."""
-    (bundle / "ranks.parquet").write_bytes(b"PAR1 nonsense PAR1")
-    (bundle / "model.safetensors").write_bytes(b"\xff" * 64)
-    (bundle / "topk.parquet").write_bytes(parquet({"user": [0], "item_1": [99]}))
-    (bundle / "history.parquet").write_bytes(parquet({"loss": [1.0]}))
+    if isinstance(content, bytes):
+        (bundle / name).write_bytes(content)
+    else:
+        pd.DataFrame(content).to_parquet(bundle / name)
     seal(bundle)
-    opened = Bundle.open(bundle)
-    with pytest.raises(DigerError, match=r"ranks\.parquet is not readable parquet"):
-        _ = opened.ranks
-    with pytest.raises(DigerError, match=r"model\.safetensors is not a valid safetensors file"):
-        opened.tensors("model.safetensors")
-    with pytest.raises(DigerError, match="item row 99 of a catalogue of 6"):
-        _ = opened.topk
-    with pytest.raises(DigerError, match="column epoch is missing"):
-        _ = opened.history
-    (bundle / "config.json").write_text("[1]")
-    seal(bundle)
-    refused(bundle, r"config\.json must be a JSON object")
+    with pytest.raises(DigerError, match=message):
+        opened = Bundle.open(bundle)
+        opened.tensors(name) if name == "model.safetensors" else opened.frame(name)
 
 
-def parquet(columns):
-    sink = io.BytesIO()
-    pd.DataFrame(columns).to_parquet(sink)
-    return sink.getvalue()
-
-
-def test_an_exception_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), BundleWriter(tmp_path / "one") as writer:
-        writer.json("config.json", toys.config())
-        raise RuntimeError("disk on fire")
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_exception_leaves_the_old_bundle(bundle):
+@pytest.mark.parametrize("error", [RuntimeError("disk on fire"), KeyboardInterrupt()])
+def test_an_exception_leaves_what_was_there(bundle, error):
     before = Bundle.open(bundle).hash
-    with pytest.raises(KeyboardInterrupt), BundleWriter(bundle, force=True) as writer:
-        writer.json("config.json", toys.config())
-        raise KeyboardInterrupt
+    for path in (bundle, bundle.with_name("two")):
+        with pytest.raises(type(error)), BundleWriter(path, force=True) as writer:
+            writer.json("config.json", toys.config())
+            raise error
     assert Bundle.open(bundle).hash == before
     assert [p.name for p in bundle.parent.iterdir()] == ["one"]
 
@@ -199,36 +181,13 @@ def test_a_failed_rename_puts_the_old_bundle_back(bundle, monkeypatch):
     assert [p.name for p in bundle.parent.iterdir()] == ["one"]
 
 
-def killed(code, path):
-    """Run `code` in a process that is killed within it; `path` is its argument."""
-    source = f"import os, sys, signal; sys.path.insert(0, {str(TESTS)!r})\n" + code
-    process = subprocess.run([sys.executable, "-c", source, str(path)], check=False)
-    assert process.returncode == -signal.SIGKILL
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_killed_while_writing(tmp_path, bundle):
-    code = """
-import bundle_toys as toys
+KILLED_WHILE_WRITING = """
 from diger.bundle import BundleWriter
 with BundleWriter(sys.argv[1], force=True) as writer:
     writer.json("config.json", toys.config(seed=1))
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    before = Bundle.open(bundle).hash
-    killed(code, bundle)
-    assert len(list(tmp_path.iterdir())) == 2
-    assert [b.hash for b in list_bundles(tmp_path)] == [before]
-    toys.write_bundle(bundle, force=True, seed=2)
-    assert [p.name for p in tmp_path.iterdir()] == ["one"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-@pytest.mark.parametrize("reader", [Bundle.open, lambda path: list_bundles(path.parent)[0]])
-def test_killed_between_the_two_renames(tmp_path, bundle, reader):
-    code = """
-from pathlib import Path
-import bundle_toys as toys
+KILLED_BETWEEN_THE_TWO_RENAMES = """
 rename = Path.rename
 def killing(self, target):
     if self.name.endswith(".new.tmp"):
@@ -237,10 +196,21 @@ def killing(self, target):
 Path.rename = killing
 toys.write_bundle(Path(sys.argv[1]), force=True, seed=1)
 """
-    killed(code, bundle)
-    assert not bundle.exists()
-    assert reader(bundle).config["seed"] == 1  # the new one was whole, so it takes the place
-    toys.write_bundle(bundle, force=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+@pytest.mark.parametrize("reader", [Bundle.open, lambda path: list_bundles(path.parent)[0]])
+@pytest.mark.parametrize(
+    ("code", "seed"),  # between the two the new one was whole, so it takes the place
+    [(KILLED_WHILE_WRITING, 0), (KILLED_BETWEEN_THE_TWO_RENAMES, 1)],
+)
+def test_killed(tmp_path, bundle, code, seed, reader):
+    start = "import os, sys, signal; from pathlib import Path; import bundle_toys as toys"
+    process = subprocess.run([sys.executable, "-c", start + code, bundle], env=ENVIRONMENT)
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2 and bundle.exists() == (seed == 0)
+    assert reader(bundle).config["seed"] == seed
+    toys.write_bundle(bundle, force=True, seed=2)
     assert [p.name for p in tmp_path.iterdir()] == ["one"]
 
 
@@ -253,9 +223,8 @@ def test_an_old_bundle_returns_where_the_new_one_is_gone(bundle):
 def test_leftovers_of_the_living_are_left_alone(tmp_path):
     path = tmp_path / "one"
     alive = files.Staging(path)
-    dead = tmp_path / ".one.0123abcd.new.tmp"
+    dead, other = tmp_path / ".one.0123abcd.new.tmp", tmp_path / ".two.0123abcd.new.tmp"
     dead.mkdir()
-    other = tmp_path / ".two.0123abcd.new.tmp"
     other.mkdir()
     toys.write_bundle(path)
     assert alive.folder.is_dir() and other.is_dir() and not dead.exists()
@@ -269,24 +238,23 @@ def test_without_locks_only_old_leftovers_go(tmp_path, monkeypatch):
     fresh.mkdir()
     old.mkdir()
     os.utime(old, (0, 0))
-    toys.write_bundle(tmp_path / "one")
-    toys.write_bundle(tmp_path / "one", force=True, seed=1)
+    for seed in (0, 1):
+        toys.write_bundle(tmp_path / "one", force=True, seed=seed)
     assert fresh.is_dir() and not old.exists()
     assert Bundle.open(tmp_path / "one").config["seed"] == 1
 
 
-def test_bfloat16_is_read_without_torch(bundle):
-    header = json.dumps({"x": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
-    header += b" " * (-len(header) % 8)
-    data = np.array([0x3F80, 0xC020], "<u2").tobytes()  # 1.0 and -2.5
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])
+def test_bfloat16_is_read_and_a_strange_type_refused(bundle, dtype):
+    data = np.array([0x3F80, 0xC020], "<u2").tobytes()[: 4 if dtype == "BF16" else 2]
+    entry = {"dtype": dtype, "shape": [2], "data_offsets": [0, len(data)]}
+    header = json.dumps({"x": entry}).encode()
     content = len(header).to_bytes(8, "little") + header + data
     (bundle / "model.safetensors").write_bytes(content)
     seal(bundle)
-    tensors = Bundle.open(bundle).tensors("model.safetensors")
-    assert tensors["x"].dtype == np.float32 and tensors["x"].tolist() == [1.0, -2.5]
-    strange = content.replace(b'"BF16"', b'"F8_E4M3"').replace(b"[0, 4]", b"[0, 2]")
-    length = int.from_bytes(content[:8], "little") + len(strange) - len(content)
-    (bundle / "model.safetensors").write_bytes(length.to_bytes(8, "little") + strange[8:-2])
-    seal(bundle)
-    with pytest.raises(DigerError, match=r"model\.safetensors"):
-        Bundle.open(bundle).tensors("model.safetensors")
+    opened = Bundle.open(bundle)
+    if dtype == "BF16":
+        assert opened.tensors("model.safetensors")["x"].tolist() == [1.0, -2.5]
+    else:
+        with pytest.raises(DigerError, match=r"model\.safetensors"):
+            opened.tensors("model.safetensors")

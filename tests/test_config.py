@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 import diger
 from diger.config import (
     CausalConfig,
     Recipe,
-    SasrecConfig,
     backbone_settings,
     load_recipe,
     recipe_from,
@@ -36,6 +35,13 @@ def recipe(tmp_path):
     return load
 
 
+def refusal_of(path: Path) -> str:
+    with pytest.raises(DigerError) as caught:
+        load_recipe(str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 def refusal(recipe, text: str) -> str:
     """What the loader says, checked to be one line that names the file."""
     with pytest.raises(DigerError) as caught:
@@ -45,26 +51,23 @@ def refusal(recipe, text: str) -> str:
     return message
 
 
-def test_every_recipe_that_comes_along_loads():
+def test_every_recipe_that_comes_along_loads_and_survives_its_own_json():
     names = recipe_names()
     assert "fast" in names
     for name in names:
         loaded = load_recipe(name)
-        assert loaded.name == name
-        assert loaded.about, f"{name} should say what it is"
+        assert loaded.name == name and loaded.about
+        assert validate(Recipe, loaded.model_dump(mode="json"), "here") == loaded
 
 
 def test_a_recipe_of_ones_own_is_named_after_its_file(recipe):
-    loaded = recipe("")
-    assert loaded == Recipe(name="mine")
+    assert recipe("") == Recipe(name="mine")
     assert recipe('name = "other"').name == "other"
 
 
 def test_values_arrive_where_they_belong(recipe):
     loaded = recipe(
         """
-        [content]
-        encoder = "vectors.npy"
         [tokenizer]
         levels = 4
         kmeans = { iterations = 3 }
@@ -73,27 +76,11 @@ def test_values_arrive_where_they_belong(recipe):
         d_model = 96
         [training]
         learning_rate = 1e-3
-        clip = 2
-        [evaluation]
-        beam = 50
         """
     )
-    assert loaded.content.encoder == "vectors.npy"
     assert (loaded.tokenizer.levels, loaded.tokenizer.kmeans.iterations) == (4, 3)
     assert isinstance(loaded.backbone, CausalConfig) and loaded.backbone.d_model == 96
-    assert (loaded.training.learning_rate, loaded.training.clip) == (1e-3, 2.0)
-    assert loaded.evaluation.beam == 50
-
-
-def test_a_recipe_survives_its_own_json():
-    for name in recipe_names():
-        loaded = load_recipe(name)
-        assert validate(Recipe, loaded.model_dump(mode="json"), "here") == loaded
-
-
-def test_nothing_can_be_changed_afterwards(recipe):
-    with pytest.raises(ValidationError, match="frozen"):
-        recipe("").training.epochs = 3
+    assert loaded.training.learning_rate == 1e-3
 
 
 @pytest.mark.parametrize(
@@ -101,12 +88,9 @@ def test_nothing_can_be_changed_afterwards(recipe):
     [
         ("trainig = 1", "trainig", "training"),
         ("[training]\nepoch = 3", "training.epoch", "epochs"),
-        ("[training]\nlearning_rat = 1e-3", "training.learning_rat", "learning_rate"),
-        ("[tokenizer]\ncodebok_size = 3", "tokenizer.codebok_size", "codebook_size"),
         ("[tokenizer.kmeans]\niteratoins = 3", "tokenizer.kmeans.iteratoins", "iterations"),
         ('[backbone]\nkind = "causal"\nd_modle = 8', "d_modle", "d_model"),
         ('[backbone]\nkind = "sasrec"\nitem_hiden = 8', "item_hiden", None),
-        ("[content]\nencodre = 'x'", "content.encodre", "encoder"),
         ("zzzzz = 1", "zzzzz", None),
     ],
 )
@@ -120,13 +104,10 @@ def test_a_misspelt_key(recipe, text, key, nearest):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('[training]\nepochs = "many"', "training.epochs"),
-        ("[training]\nepochs = 2.5", "training.epochs"),
-        ("[training]\nclip = [1]", "training.clip"),
+        ('[training]\nepochs = "40"', "training.epochs"),  # nothing is quietly converted
+        ("[training]\nepochs = true", "training.epochs"),
         ("training = 3", "training"),
         ("[[training]]\nepochs = 1", "training"),
-        ("name = 3", "name"),
-        ("content = 1979-05-27", "content"),
         ('[tokenizer.rqvae]\nhidden = ["a"]', "tokenizer.rqvae.hidden"),
     ],
 )
@@ -135,45 +116,28 @@ def test_a_wrong_type(recipe, text, expected):
 
 
 @pytest.mark.parametrize(
-    "line", ['epochs = "40"', "epochs = true", 'learning_rate = "1e-3"', "learning_rate = true"]
-)
-def test_a_wrong_type_is_not_quietly_converted(recipe, line):
-    assert line.split()[0] in refusal(recipe, f"[training]\n{line}")
-
-
-@pytest.mark.parametrize(
     ("table", "line"),
     [
         ("training", "epochs = 0"),
-        ("training", "batch_size = -1"),
         ("training", "max_history = 1"),
-        ("training", "learning_rate = 0"),
         ("training", "learning_rate = nan"),
         ("training", "learning_rate = inf"),
         ("training", "ema = 1"),
-        ("training", "warmup = -0.1"),
-        ("training", "label_smoothing = 1.0"),
         ("training", 'precision = "fp16"'),
         ("evaluation", "beam = 19"),
-        ("evaluation", "batch_size = 0"),
-        ("tokenizer", "levels = 0"),
         ("tokenizer", "codebook_size = 1"),
-        ("content", "max_tokens = 0"),
     ],
 )
 def test_a_value_out_of_range(recipe, table, line):
     message = refusal(recipe, f"[{table}]\n{line}")
-    key, value = line.split(" = ")
-    assert f"{table}.{key}" in message
-    assert f"(got {value.strip(chr(34))}" in message.replace("'", "").replace("1.0", value)
+    key, value = line.replace('"', "").split(" = ")
+    assert re.search(rf"{table}\.{key}.*\(got '?{value}", message)
 
 
 @pytest.mark.parametrize(
     ("text", "right"),
     [
         ('method = "sasrec"', "static"),
-        ('method = "popularity"', "static"),
-        ('[backbone]\nkind = "sasrec"', "sasrec"),
         ('[backbone]\nkind = "popularity"', "popularity"),
         ('method = "sasrec"\n[backbone]\nkind = "popularity"', "popularity"),
     ],
@@ -185,24 +149,19 @@ def test_method_and_backbone_must_go_together(recipe, text, right):
 
 
 def test_unknown_methods_and_backbones_get_the_choices(recipe):
-    message = refusal(recipe, 'method = "statik"')
-    assert all(word in message for word in ("method", "static", "popularity", "sasrec", "statik"))
-    message = refusal(recipe, '[backbone]\nkind = "gru"')
-    assert all(word in message for word in ("backbone", "causal", "sasrec", "popularity", "gru"))
-    # Without a kind: the default one, or a word on which kinds there are.
-    try:
-        assert isinstance(recipe("[backbone]\nd_model = 64").backbone, CausalConfig)
-    except DigerError as error:
-        assert "kind" in str(error) and "causal" in str(error)
+    for text, words in (
+        ('method = "statik"', ("method", "static", "popularity", "sasrec", "statik")),
+        ('[backbone]\nkind = "gru"', ("backbone", "causal", "sasrec", "popularity", "gru")),
+    ):
+        message = refusal(recipe, text)
+        assert all(word in message for word in words)
+    assert isinstance(recipe("[backbone]\nd_model = 64").backbone, CausalConfig)
 
 
-@pytest.mark.parametrize("kind", ["causal", "sasrec"])
-def test_heads_divide_the_width(recipe, kind):
-    method = "static" if kind == "causal" else kind
+@pytest.mark.parametrize(("kind", "method"), [("causal", "static"), ("sasrec", "sasrec")])
+def test_heads_divide_the_width(recipe, kind, method):
     message = refusal(recipe, f'method = "{method}"\n[backbone]\nkind = "{kind}"\nheads = 3')
     assert "heads must divide d_model (128), got 3" in message
-    with pytest.raises(ValidationError):
-        SasrecConfig(kind="sasrec", d_model=10, heads=4)
 
 
 def test_a_name_that_no_recipe_has():
@@ -212,15 +171,11 @@ def test_a_name_that_no_recipe_has():
         load_recipe("zzz")
 
 
-@pytest.mark.parametrize("text", ["epochs =", "[training\n", 'name = "a', "a = 1\na = 2"])
-def test_broken_toml_names_the_place(recipe, text):
-    message = refusal(recipe, text)
-    assert "not valid TOML" in message and ("line" in message or "end of document" in message)
-
-
 @pytest.mark.parametrize(
     ("text", "what"),
     [
+        ("[training\n", "not valid TOML.*line"),
+        ('name = "a', "not valid TOML.*(line|end of document)"),
         (f"[training]\nepochs = {'9' * 5000}", "a number in it is too long"),
         (f"[training]\nepochs = 0x{'f' * 5000}", "a number in it is too long"),
         (f"about = {'[' * 3000}{']' * 3000}", "nested too deeply"),
@@ -228,39 +183,26 @@ def test_broken_toml_names_the_place(recipe, text):
     ],
 )
 def test_what_no_recipe_holds(recipe, text, what):
-    assert what in refusal(recipe, text)
+    assert re.search(what, refusal(recipe, text))
 
 
 def test_recipes_that_extend_each_other(tmp_path, recipe):
     assert "mine.toml -> mine.toml" in refusal(recipe, 'extends = "mine.toml"')
+    assert "extends must name another recipe" in refusal(recipe, 'extends = ""')
     (tmp_path / "b.toml").write_text('extends = "c.toml"')
     (tmp_path / "c.toml").write_text('extends = "./b.toml"')
     message = refusal_of(tmp_path / "b.toml")
     assert "recipes extend each other (b.toml -> c.toml -> b.toml)" in message
-    assert "c.toml" in refusal_of(tmp_path / "c.toml")
-    assert "extends must name another recipe" in refusal(recipe, 'extends = ""')
-    assert "cannot read the recipe" in refusal_of(tmp_path / "x\0.toml")
     (tmp_path / "c.toml").write_text('extends = "fast"')
     assert load_recipe(str(tmp_path / "b.toml")).training == load_recipe("fast").training
 
 
-def refusal_of(path: Path) -> str:
-    with pytest.raises(DigerError) as caught:
-        load_recipe(str(path))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_a_file_that_cannot_be_read(tmp_path):
-    with pytest.raises(DigerError, match=r"cannot read the recipe .*nowhere\.toml") as caught:
-        load_recipe(str(tmp_path / "nowhere.toml"))
-    assert "\n" not in str(caught.value)
     (tmp_path / "latin.toml").write_bytes('name = "é"'.encode("latin-1"))
-    with pytest.raises(DigerError, match=r"cannot read the recipe .*latin\.toml"):
-        load_recipe(str(tmp_path / "latin.toml"))
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(DigerError, match="cannot read the recipe"):
-        load_recipe(str(tmp_path / "folder.toml"))
+    for name in ("nowhere.toml", "latin.toml", "folder.toml", "x\0.toml"):
+        message = refusal_of(tmp_path / name)
+        assert "cannot read the recipe" in message and name.split("\0")[0] in message
 
 
 def test_something_other_than_a_table_is_refused():
@@ -283,9 +225,8 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=60)
 
 
-def test_every_backbone_and_method_that_a_recipe_can_name_is_one_that_bundles_know():
-    assert {kind: backbone_settings(kind)(kind=kind).kind for kind in BACKBONES} == {
-        kind: kind for kind in BACKBONES
-    }
+def test_every_backbone_that_bundles_know_is_one_that_a_recipe_can_name():
+    for kind in BACKBONES:
+        assert backbone_settings(kind)(kind=kind).kind == kind
     with pytest.raises(DigerError, match="there is no backbone gru; known: causal"):
         recipe_from({"backbone": {"kind": "gru"}}, "r", "here")

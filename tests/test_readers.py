@@ -42,16 +42,16 @@ def refused(call, *parts: str) -> None:
         assert part in message
 
 
-# --- simple ---
+def simple(folder: Path, events: str | bytes = EVENTS, items: str | None = None, suffix="") -> Path:
+    write(folder / f"items.jsonl{suffix}", as_lines(ITEM) if items is None else items)
+    return write(folder / f"interactions.tsv{suffix}", events)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_simple(tmp_path, suffix):
-    write(tmp_path / f"interactions.tsv{suffix}", EVENTS)
-    write(tmp_path / f"items.jsonl{suffix}", as_lines(ITEM, {"item_id": 7}, {"item_id": "z"}))
+    simple(tmp_path, items=as_lines(ITEM, {"item_id": 7}, {"item_id": "z"}), suffix=suffix)
     reader = open_reader(tmp_path)
-    assert reader.format == "simple"
-    assert reader.time_unit == "position"
+    assert (reader.format, reader.time_unit) == ("simple", "position")
     assert triples(reader) == [("x", "b", 1.0), ("x", "a", 0.0)]
     assert list(reader.items({"a", "7"})) == [
         ItemRecord("a", "Tea", None, None, ["hot"]),
@@ -61,33 +61,32 @@ def test_simple(tmp_path, suffix):
 
 
 def test_simple_prefers_timestamps_and_takes_windows_files(tmp_path):
-    text = "\ufeffuser_id\titem_id\tposition\ttimestamp\r\nx\ta\t0\t1.5e9\r\n\r\n"
-    write(tmp_path / "interactions.tsv", text)
-    write(tmp_path / "items.jsonl", as_lines(ITEM))
+    simple(tmp_path, "\ufeffuser_id\titem_id\tposition\ttimestamp\r\nx\ta\t0\t1.5e9\r\n\r\n")
     reader = open_reader(tmp_path)
     assert reader.time_unit == "seconds"
     assert triples(reader) == [("x", "a", 1.5e9)]
+
+
+HEADER = "user_id\titem_id\tposition\n"
 
 
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
         ("", ["interactions.tsv is empty"]),
-        ("user_id\tposition\nx\t1\n", ["line 1: no column item_id", "found: user_id, position"]),
-        ("user\titem_id\tposition\n", ["no column user_id", "did you mean user?"]),
+        ("user\titem_id\tposition\n", ["line 1: no column user_id", "did you mean user?"]),
         ("user_id,item_id,position\n", ["separate columns by tabs"]),
         ("user_id\titem_id\n", ["no column timestamp or position"]),
-        ("user_id\titem_id\tposition\n", ["no interactions", "only a header"]),
-        ("user_id\titem_id\tposition\nx\ta\t0\nx\ta\n", ["line 3: 2 fields, the header has 3"]),
-        ("user_id\titem_id\tposition\n\nx\t\t0\n", ["line 3: item_id is empty"]),
-        ("user_id\titem_id\tposition\nx\ta\tnow\n", ["line 2: position 'now' is not a number"]),
-        ("user_id\titem_id\tposition\nx\ta\tnan\n", ["line 2: position 'nan'"]),
-        (b"user_id\titem_id\tposition\nx\ta\xff\t0\n", ["line 2: byte 4 is not UTF-8", "iconv"]),
+        (HEADER, ["no interactions", "only a header"]),
+        (f"{HEADER}x\ta\t0\nx\ta\n", ["line 3: 2 fields, the header has 3"]),
+        (f"{HEADER}\nx\t\t0\n", ["line 3: item_id is empty"]),
+        (f"{HEADER}x\ta\tnow\n", ["line 2: position 'now' is not a number"]),
+        (f"{HEADER}x\ta\tnan\n", ["line 2: position 'nan'"]),
+        (HEADER.encode() + b"x\ta\xff\t0\n", ["line 2: byte 4 is not UTF-8", "iconv"]),
     ],
 )
 def test_simple_names_what_is_wrong_with_interactions(tmp_path, text, parts):
-    write(tmp_path / "interactions.tsv", text)
-    write(tmp_path / "items.jsonl", as_lines(ITEM))
+    simple(tmp_path, text)
     refused(lambda: read_events(open_reader(tmp_path)), str(tmp_path), *parts)
 
 
@@ -98,8 +97,6 @@ def test_simple_names_what_is_wrong_with_interactions(tmp_path, text, parts):
         ('{"item_id": "a"}\n{"item_id": "b"\n', ["line 2 is not JSON", "column 16", "correct"]),
         ("[1]\n", ["line 1 is not an object"]),
         ("[" * 100_000 + "\n", ["line 1 is not JSON"]),
-        ("{'item_id': 'a'}\n", ["line 1 is not JSON"]),
-        ('{"title": "a"}\n', ["line 1: item_id is missing"]),
         ('{"item_id": true}\n', ["line 1: item_id is missing or not text"]),
         ('{"item_id": "a", "title": 3}\n', ["line 1: title must be text or null, not int"]),
         ('{"item_id": "a", "categories": "x"}\n', ["line 1: categories must be a list"]),
@@ -107,44 +104,36 @@ def test_simple_names_what_is_wrong_with_interactions(tmp_path, text, parts):
     ],
 )
 def test_simple_names_what_is_wrong_with_items(tmp_path, text, parts):
-    write(tmp_path / "interactions.tsv", EVENTS)
-    write(tmp_path / "items.jsonl", text)
+    simple(tmp_path, items=text)
     refused(lambda: list(open_reader(tmp_path).items({"a"})), "items.jsonl", *parts)
 
 
 def test_damaged_gzip(tmp_path):
-    write(tmp_path / "items.jsonl", as_lines(ITEM))
     rows = "".join(f"u{n}\ti{n * 7919 % 1000}\t{n}\n" for n in range(5000))
-    path = write(tmp_path / "interactions.tsv.gz", "user_id\titem_id\tposition\n" + rows)
+    path = simple(tmp_path, HEADER + rows, suffix=".gz")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     refused(lambda: read_events(open_reader(tmp_path)), "cut-off gzip file (after line", "again")
-    path.write_bytes(whole[:2000] + b"\x00" * 500 + whole[2500:])
-    refused(lambda: read_events(open_reader(tmp_path)), "damaged or cut-off gzip")
-    path.write_bytes(whole[:6])
-    refused(lambda: open_reader(tmp_path), "damaged or cut-off gzip")
+    for damaged in (whole[:2000] + b"\x00" * 500 + whole[2500:], whole[:6]):
+        path.write_bytes(damaged)
+        refused(lambda: read_events(open_reader(tmp_path)), "damaged or cut-off gzip")
 
 
 def test_a_line_without_end_is_not_read_into_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(lines_module, "_LONGEST", 1000)
-    write(tmp_path / "items.jsonl", as_lines(ITEM))
-    write(tmp_path / "interactions.tsv", EVENTS + "x" * 5000)
+    simple(tmp_path, EVENTS + "x" * 5000)
     refused(lambda: read_events(open_reader(tmp_path)), "line 4 is longer than")
 
 
 def test_progress_counts_the_bytes_on_disk(tmp_path):
-    path = write(tmp_path / "interactions.tsv.gz", EVENTS + "a\t1\tx\t2\n" * 20_000)
-    write(tmp_path / "items.jsonl", as_lines(ITEM))
+    path = simple(tmp_path, EVENTS + "a\t1\tx\t2\n" * 20_000, suffix=".gz")
     calls = []
     reader = open_reader(tmp_path, progress=lambda *call: calls.append(call))
     assert len(triples(reader)) == 20_002
     size = path.stat().st_size
-    assert len(calls) > 2
-    assert calls[-1] == (path, size, size)
+    assert len(calls) > 2 and calls[-1] == (path, size, size)
     assert all(0 < done <= size for _, done, _ in calls)
 
-
-# --- amazon ---
 
 REVIEWS = [
     {"reviewerID": "U1", "asin": "B1", "unixReviewTime": 1400000000, "reviewText": "fine"},
@@ -220,8 +209,6 @@ def test_amazon_names_a_bad_line(tmp_path):
     refused(lambda: list(open_reader(tmp_path).items({"B2"})), "meta_Toy.json line 2 is not JSON")
 
 
-# --- recbole ---
-
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\nx\ta\t5\t9.5\nx\tb\t4\t8\n"
 
 
@@ -242,11 +229,6 @@ INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\nx\ta\t5\t9
             "item_id:token\titem_name:token_seq\tcategories:token_seq",
             "a\tCafe\tFood, Coffee & Tea",
             ItemRecord("a", "Cafe", None, None, ["Food", "Coffee & Tea"]),
-        ),
-        (
-            "item_id:token\tcategory:token",
-            "a\tTwo words, one",
-            ItemRecord("a", None, None, None, ["Two words, one"]),
         ),
     ],
 )
@@ -276,9 +258,6 @@ def test_recbole_errors(tmp_path):
     refused(lambda: open_reader(tmp_path), "other.inter, toy.inter", "keep only one")
 
 
-# --- the registry ---
-
-
 def test_formats_and_folders(tmp_path):
     refused(lambda: open_reader(tmp_path), "no known data files", "NAME.inter", "interactions.tsv")
     refused(lambda: open_reader(tmp_path / "gone"), "no folder at")
@@ -293,8 +272,7 @@ def test_formats_and_folders(tmp_path):
 
 
 def test_numbering_is_by_first_appearance(tmp_path):
-    write(tmp_path / "interactions.tsv", "user_id\titem_id\tposition\ny\tb\t0\nx\ta\t0\ny\ta\t1\n")
-    write(tmp_path / "items.jsonl", as_lines(ITEM))
+    simple(tmp_path, f"{HEADER}y\tb\t0\nx\ta\t0\ny\ta\t1\n")
     log = read_events(open_reader(tmp_path))
     assert (log.user_ids, log.item_ids) == (["y", "x"], ["b", "a"])
     assert (log.users.tolist(), log.items.tolist()) == ([0, 1, 0], [0, 1, 1])
