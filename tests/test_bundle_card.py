@@ -1,7 +1,5 @@
 """The model card: front matter the Hub reads, the rest for people."""
 
-import sys
-
 import bundle_toys as toys
 import pytest
 
@@ -80,9 +78,3 @@ def _unescaped(body, piece):
 def test_a_card_of_almost_nothing():
     card = model_card({}, {})
     assert card.startswith("---\n") and "# DIGER bundle" in card and "## Results" not in card
-
-
-def test_huggingface_hub_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(DigerError, match="pip install 'huggingface_hub"):
-        model_card(toys.config(), toys.metrics())
