@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import fill as wrapped
 
 import diger
-from diger.data.films.catalogue import EXAMPLES, Film, films
+from diger.data.films.catalogue import Film, example_histories, films
 from diger.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +63,7 @@ def page() -> str:
     rows: list[str] = []
     sums = dict.fromkeys(models, 0)
     plain = dict.fromkeys(models, 0)
-    cases = [(title, list(history)) for title, _, history in EXAMPLES]
+    cases = [(title, list(history)) for title, _, history in example_histories()]
     cases += [(catalogue[one].title, [one]) for one in KNOWN]
     for title, history in cases:
         seen = [catalogue[one] for one in history]

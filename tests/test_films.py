@@ -17,7 +17,7 @@ import diger
 from diger.bundle.reader import Bundle
 from diger.cli import app
 from diger.data.dataset import Dataset
-from diger.data.films.catalogue import EXAMPLES, film_slug, films, parse_film
+from diger.data.films.catalogue import example_histories, film_slug, films, parse_film
 from diger.data.prepare import prepare
 from diger.data.readers.films import FilmsReader
 from diger.errors import DigerError
@@ -91,8 +91,8 @@ def test_no_description_gives_its_whole_title_away():
 
 def test_examples_name_films_of_the_catalogue():
     there = {film.item_id for film in films()}
-    assert 8 <= len(EXAMPLES) <= 12
-    assert [f for _, _, history in EXAMPLES for f in history if f not in there] == []
+    assert 8 <= len(example_histories()) <= 12
+    assert [f for _, _, history in example_histories() for f in history if f not in there] == []
 
 
 def test_years_are_movielens_own_or_the_one_beside(real_movielens):
@@ -238,7 +238,9 @@ def test_no_shipped_bundle_of_the_films_tells_who_watched_what():
         if path.name == "examples.parquet":  # made up by us, and nothing came after them
             table = pq.read_table(path)
             assert table["target"].null_count == len(table), path
-            assert set(table["name"].to_pylist()) <= {title for title, _, _ in EXAMPLES}, path
+            assert set(table["name"].to_pylist()) <= {
+                title for title, _, _ in example_histories()
+            }, path
             continue
         columns = set(pq.read_schema(path).names)
         assert path.name != "topk.parquet" and not columns & {"target", "target_row"}, path
