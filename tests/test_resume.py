@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from core_toys import Place
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import diger
 from diger.bundle.reader import Bundle
@@ -49,17 +49,11 @@ def name(request) -> str:
     return "".join(c if c.isalnum() else "-" for c in request.node.name)
 
 
-def partial(place: Place, name: str) -> Path:
-    return place.folder / f"{name}.partial"
-
-
 def same_run(one: Path, other: Path) -> None:
-    """Equal weights, SIDs, ranks, lists and metrics; history but for the clock."""
+    """Every file the same to the byte; history but for the clock."""
     a, b = Bundle.open(one), Bundle.open(other)
-    for file in ("model.safetensors", "content.safetensors", "items.parquet", "codes.parquet"):
-        assert a.manifest.files[file] == b.manifest.files[file], file
-    for file in ("ranks.parquet", "topk.parquet", "metrics.json"):
-        assert a.manifest.files[file] == b.manifest.files[file], file
+    differ = {name for name, _ in a.manifest.files.items() ^ b.manifest.files.items()}
+    assert differ <= {"config.json", "history.parquet", "README.md"}
     pd.testing.assert_frame_equal(
         a.history.drop(columns="seconds"), b.history.drop(columns="seconds"), check_exact=True
     )
@@ -78,7 +72,7 @@ def at(epoch: int, done: int | None, action: Callable[[], None]) -> Callable[[Ep
     return on_event
 
 
-def press(number: int) -> Callable[[], None]:
+def press(number: int = signal.SIGINT) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
 
@@ -86,82 +80,76 @@ def crash() -> None:
     raise Crash
 
 
-# --- going on -------------------------------------------------------------------------------------
-
-MOMENTS = [(1, 1), (1, -1), (2, 2), (2, None), (3, -1)]
-
-
-@pytest.mark.parametrize(("epoch", "done"), MOMENTS)
-def test_ctrl_c_and_the_same_call_again(place, whole, name, epoch, done):
+def stopped(place: Place, name: str, epoch: int = 2, done: int | None = 1, **options: Any) -> Path:
+    """Begin a run, stop it at a moment and return the folder of what is left."""
+    action = options.pop("action", press())
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=rf"stopped in epoch {epoch}; .*same command to go on"):
-        place.train(name, on_event=at(epoch, done, press(signal.SIGINT)))
+    message = None if action is crash else rf"epoch {epoch}; .*same command to go on"
+    with pytest.raises(Crash if action is crash else Interrupted, match=message):
+        place.train(name, on_event=at(epoch, done, action), **options)
     assert signal.getsignal(signal.SIGINT) is before
-    assert not (place.folder / name).exists()
+    return place.folder / f"{name}.partial"
+
+
+AGAIN_AND_AGAIN = [(1, 3), (2, 2), (2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("action", "moments"),
+    [
+        *((press(), [moment]) for moment in [(1, 1), (1, -1), (2, 2), (2, None), (3, -1)]),
+        (press(signal.SIGTERM), [(2, 1)]),  # as a service manager does
+        (crash, [(1, 2)]),
+        (crash, [(3, -1)]),
+        (crash, AGAIN_AND_AGAIN),  # going on from what the clock saved
+    ],
+)
+def test_stopped_and_the_same_call_again(place, whole, name, monkeypatch, action, moments):
+    if moments is AGAIN_AND_AGAIN:
+        monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", 0.0)
+    for moment in moments:
+        left = stopped(place, name, *moment, action=action)
+        assert not (place.folder / name).exists()
     epochs: list[int] = []
-    out = place.train(name, on_event=lambda event: epochs.append(event.epoch))
-    assert epochs[0] >= epoch
-    same_run(out, whole)
-    assert not partial(place, name).exists()
+    same_run(place.train(name, on_event=lambda event: epochs.append(event.epoch)), whole)
+    assert action is crash or epochs[0] >= moments[-1][0]
+    assert not left.exists()
 
 
-@pytest.mark.parametrize(("epoch", "done"), [(1, 2), (3, -1)])
-def test_a_crash_loses_only_what_was_not_saved(place, whole, name, epoch, done):
-    with pytest.raises(Crash):
-        place.train(name, on_event=at(epoch, done, crash))
-    same_run(place.train(name), whole)
+def test_the_sids_stage_is_not_repeated_and_peak_memory_is_of_all_sittings(
+    place, name, monkeypatch
+):
+    from diger.training import sids
 
-
-def test_a_state_saved_by_the_clock_is_as_good(place, whole, name, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", 0.0)
-    for epoch, done in ((1, 3), (2, 2), (2, 4)):  # crash again and again
-        with pytest.raises(Crash):
-            place.train(name, on_event=at(epoch, done, crash))
-    same_run(place.train(name), whole)
-
-
-def test_peak_memory_is_that_of_all_sittings(place, name, monkeypatch):
-    monkeypatch.setattr(loop, "peak_memory", lambda device: 7 * 10**12)
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(1, 2, press(signal.SIGINT)))
-    monkeypatch.setattr(loop, "peak_memory", lambda device: 10**6)
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(2, 2, press(signal.SIGINT)))
-    assert Bundle.open(place.train(name)).config["peak_memory_bytes"] == 7 * 10**12
+    for epoch, peak in ((1, 7 * 10**12), (2, 10**6)):
+        monkeypatch.setattr(loop, "peak_memory", lambda device, peak=peak: peak)
+        stopped(place, name, epoch, 2)
+    monkeypatch.setattr(sids, "build_tokenizer", lambda *a, **k: crash())
+    config = Bundle.open(place.train(name)).config
+    assert config["peak_memory_bytes"] == 7 * 10**12
+    assert np.isfinite(config["seconds"]["tokenizer"])
 
 
 def test_a_state_of_an_earlier_version_is_gone_on_with(place, whole, name):
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(2, 2, press(signal.SIGINT)))
-    path = partial(place, name) / "state.safetensors"
+    path = stopped(place, name, 2, 2) / "state.safetensors"
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     progress = json.loads(metadata["progress"])
     assert progress.pop("peak_memory") > 0
-    save_file(tensors, path, {**metadata, "progress": json.dumps(progress)})
+    save_file(load_file(path), path, {**metadata, "progress": json.dumps(progress)})
     out = place.train(name)
     same_run(out, whole)
     assert Bundle.open(out).config["peak_memory_bytes"] > 1e6
 
 
-def test_a_service_manager_stops_it_like_ctrl_c(place, whole, name):
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(2, 1, press(signal.SIGTERM)))
-    same_run(place.train(name), whole)
-
-
-def test_a_second_ctrl_c_does_not_wait(place, name):
+def test_a_second_ctrl_c_does_not_wait_and_a_last_one_still_ends_the_run(place, whole, name):
     def twice() -> None:
-        press(signal.SIGINT)()
-        press(signal.SIGINT)()
+        press()()
+        press()()
 
     with pytest.raises(KeyboardInterrupt):
         place.train(name, on_event=at(1, 1, twice))
-
-
-def test_ctrl_c_in_the_last_moment_still_ends_the_run(place, whole, name):
-    same_run(place.train(name, on_event=at(3, None, press(signal.SIGINT))), whole)
+    same_run(place.train(name, on_event=at(3, None, press())), whole)
 
 
 def test_crash_while_ranking_after_training(place, whole, name, monkeypatch):
@@ -171,49 +159,30 @@ def test_crash_while_ranking_after_training(place, whole, name, monkeypatch):
         patch.setattr(run, "write_bundle", lambda *a, **k: crash())
         with pytest.raises(Crash):
             place.train(name)
-    events: list[Any] = []
-    same_run(place.train(name, on_event=events.append), whole)
-    assert events == []  # nothing was trained again
+    same_run(place.train(name, on_event=pytest.fail), whole)  # nothing was trained again
 
 
-def test_patience_survives(place, name):
-    recipe = place.recipe(training={"epochs": 8, "patience": 1, "learning_rate": 1e-6})
-    undisturbed = place.train(f"{name}-whole", recipe)
-    stopped_at = int(Bundle.open(undisturbed).history["epoch"].max())
-    assert stopped_at < 8
-    with pytest.raises(Interrupted):
-        place.train(name, recipe, on_event=at(stopped_at, 1, press(signal.SIGINT)))
-    same_run(place.train(name, recipe), undisturbed)
+def joint(**values: Any) -> dict[str, Any]:
+    return {"method": "differentiable", "joint": {"learning_rate": 1e-2, **values}}
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"training": {"ema": 0.0, "precision": "bf16", "validate_every": 2}},
-        toys.SASREC,
-        {"method": "differentiable", "joint": {"learning_rate": 1e-2, "refresh": 3}},
-        {
-            "method": "differentiable",
-            "joint": {
-                "learning_rate": 1e-2,
-                "forward": "sampled",
-                "settle": 0.7,
-                "uncertainty": {"decay": "sdud+frqud"},
-            },
-        },
-    ],
-    ids=["other-training", "sasrec", "joint", "joint-sampled"],
-)
+OTHERS = {
+    "training": {"training": {"ema": 0.0, "precision": "bf16", "validate_every": 2}},
+    "patience": {"training": {"epochs": 8, "patience": 1, "learning_rate": 1e-6}},
+    "sasrec": toys.SASREC,
+    "joint": joint(refresh=3),
+    "sampled": joint(forward="sampled", settle=0.7, uncertainty={"decay": "sdud+frqud"}),
+}
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
 def test_other_recipes_go_on_as_exactly(place, name, changes):
     recipe = place.recipe(**changes)
-    undisturbed = Bundle.open(place.train(f"{name}-whole", recipe))
-    with pytest.raises(Interrupted):
-        place.train(name, recipe, on_event=at(2, 2, press(signal.SIGINT)))
-    bundle = Bundle.open(place.train(name, recipe))
-    for file in ("model.safetensors", "ranks.parquet", "metrics.json", "items.parquet"):
-        assert bundle.manifest.files[file] == undisturbed.manifest.files[file], file
-    if "levels.parquet" in bundle.manifest.files:
-        assert bundle.frame("levels.parquet").equals(undisturbed.frame("levels.parquet"))
+    undisturbed = place.train(f"{name}-whole", recipe)
+    if "patience" in name:
+        assert len(Bundle.open(undisturbed).history) == 2  # of 8
+    stopped(place, name, 2, 2, recipe=recipe)
+    same_run(place.train(name, recipe), undisturbed)
 
 
 def test_kill_9_and_the_same_command_again(place, name, monkeypatch):
@@ -221,14 +190,14 @@ def test_kill_9_and_the_same_command_again(place, name, monkeypatch):
     recipe = place.toml(training={"epochs": 15, "patience": 15})
     out = place.folder / name
     command = ["train", recipe, "--data", place.data, "--out", out, "--threads", 1]
-    environment = {**os.environ, "PYTHONPATH": str(Path(diger.__file__).parents[1])}
+    path = str(Path(diger.__file__).parents[1])
     process = subprocess.Popen(
         [sys.executable, "-m", "diger", *map(str, command)],
-        env={**environment, "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    state = partial(place, name) / "state.safetensors"
+    state = place.folder / f"{name}.partial" / "state.safetensors"
     deadline = time.monotonic() + 120
     while not state.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -238,22 +207,15 @@ def test_kill_9_and_the_same_command_again(place, name, monkeypatch):
     if not out.exists():  # else it was faster than we were
         assert state.exists()
         assert toys.main(*command, monkeypatch=monkeypatch) == 0
-    whole = place.folder / f"{name}-whole"
-    command[command.index(out)] = whole
-    assert toys.main(*command, monkeypatch=monkeypatch) == 0
-    same_run(out, whole)
-
-
-# --- what is not gone on with ---------------------------------------------------------------------
+    recipe = place.recipe(training={"epochs": 15, "patience": 15})
+    same_run(out, place.train(f"{name}-whole", recipe))
 
 
 def test_another_runs_state_is_refused(place, whole, name):
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(2, 1, press(signal.SIGINT)))
+    stopped(place, name)
     for options, changes in (
         ({"seed": 1}, {}),
         ({}, {"training": {"learning_rate": 2e-2}}),
-        ({}, {"backbone": {"d_model": 8}}),
         ({}, {"evaluation": {"beam": 25}}),
     ):
         with pytest.raises(DigerError, match=r"another recipe, seed.*--restart") as caught:
@@ -262,37 +224,25 @@ def test_another_runs_state_is_refused(place, whole, name):
     same_run(place.train(name), whole)  # the refusals did no harm
 
 
-def test_another_datasets_state_is_refused(place, name, tmp_path):
+def test_other_data_and_other_content_vectors_are_another_run(place, name, tmp_path):
     other = Place(tmp_path / "other", toys.make_dataset(toys.walks(seed=1)))
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(2, 1, press(signal.SIGINT)))
-    partial(place, name).rename(other.folder / f"{name}.partial")
+    stopped(place, name).rename(other.folder / f"{name}.partial")
     with pytest.raises(DigerError, match="unfinished run with another"):
         other.train(name, place.recipe())
-
-
-def test_other_content_vectors_are_other_data(place, name, tmp_path):
-    mine = Place(tmp_path / "mine")
-    with pytest.raises(Interrupted):
-        mine.train(name, on_event=at(2, 1, press(signal.SIGINT)))
-    toys.write_vectors(mine.vectors, seed=5)
-    with pytest.raises(DigerError, match="--restart"):
-        mine.train(name)
+    stopped(other, "mine")
+    toys.write_vectors(other.vectors, seed=5)
+    with pytest.raises(DigerError, match="unfinished run with another"):
+        other.train("mine")
 
 
 @pytest.mark.parametrize(
     ("options", "changes"),
-    [
-        ({"seed": 1}, {}),
-        ({}, {"tokenizer": {"codebook_size": 5}}),
-        ({}, {"tokenizer": {"levels": 3}}),
-    ],
-    ids=["seed", "codebook", "levels"],
+    [({"seed": 1}, {}), ({}, {"tokenizer": {"codebook_size": 5}})],
+    ids=["seed", "codebook"],
 )
 def test_sids_of_another_run_are_never_taken_over(place, name, options, changes):
     """Stopped before its first state was saved, a run leaves its SIDs; they are not the next's."""
-    with pytest.raises(Crash):
-        place.train(name, on_event=at(1, 1, crash))
+    stopped(place, name, 1, action=crash)
     recipe = place.recipe(**changes)
     try:
         out = place.train(name, recipe, **options)
@@ -303,37 +253,29 @@ def test_sids_of_another_run_are_never_taken_over(place, name, options, changes)
 
 
 def test_a_damaged_state_is_named(place, whole, name):
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(2, 1, press(signal.SIGINT)))
-    state = partial(place, name) / "state.safetensors"
+    state = stopped(place, name) / "state.safetensors"
     for damaged in (b"", b"not safetensors", state.read_bytes()[:-100]):
         state.write_bytes(damaged)
-        with pytest.raises(
-            DigerError, match=r"state\.safetensors cannot be read.*--restart"
-        ) as bad:
+        with pytest.raises(DigerError, match=r"state\.safetensors .*--restart") as bad:
             place.train(name)
         assert "\n" not in str(bad.value)
     same_run(place.train(name, restart=True), whole)
 
 
 def test_damaged_sids_and_half_written_files_do_no_harm(place, whole, name):
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(2, 1, press(signal.SIGINT)))
-    (partial(place, name) / "sids.safetensors").write_bytes(b"damaged")
-    for half_written in ("state.tmp", "best.tmp", "sids.tmp"):
-        (partial(place, name) / half_written).write_bytes(b"half")
+    left = stopped(place, name)
+    for file in ("sids.safetensors", "state.tmp", "best.tmp", "sids.tmp"):
+        (left / file).write_bytes(b"damaged")
     same_run(place.train(name), whole)
 
 
 def test_one_process_at_a_time(place, whole, name):
     def second() -> None:
-        with pytest.raises(DigerError, match="another process is training into"):
-            place.train(name)
-        with pytest.raises(DigerError, match="another process is training into"):
-            place.train(name, restart=True)
+        for restart in (False, True):
+            with pytest.raises(DigerError, match="another process is training into"):
+                place.train(name, restart=restart)
 
-    out = place.train(name, on_event=at(1, 1, second))
-    same_run(out, whole)
+    same_run(place.train(name, on_event=at(1, 1, second)), whole)
 
 
 def test_an_existing_bundle_is_only_replaced_by_force(place, whole, name):
@@ -341,29 +283,19 @@ def test_an_existing_bundle_is_only_replaced_by_force(place, whole, name):
     before = Bundle.open(out).hash
     with pytest.raises(DigerError, match="already exists"):
         place.train(name)
-    assert Bundle.open(out).hash == before
-    assert not partial(place, name).exists()
-    with pytest.raises(Crash):
-        place.train(name, force=True, on_event=at(2, 1, crash))
+    assert not (place.folder / f"{name}.partial").exists()
+    stopped(place, name, action=crash, force=True)
     assert Bundle.open(out).hash == before  # the old one stands until the new one is whole
     same_run(place.train(name, force=True), whole)
 
 
 def test_what_fails_before_it_trains_leaves_nothing(place, name):
-    too_large = place.recipe(tokenizer={"codebook_size": 99})
-    with pytest.raises(DigerError, match="codebook_size is 99"):
-        place.train(name, too_large)
-    missing = toys.make_recipe(place.folder / "nowhere.npy")
-    with pytest.raises(DigerError, match=r"nowhere\.npy not found"):
-        place.train(name, missing)
+    crowded = {"levels": 1, "codebook_size": 2, "suffix_size": 2}
+    for recipe, message in (
+        (place.recipe(tokenizer={"codebook_size": 99}), "codebook_size is 99"),
+        (place.recipe(tokenizer=crowded), "share the codes"),
+        (toys.make_recipe(place.folder / "nowhere.npy"), r"nowhere\.npy not found"),
+    ):
+        with pytest.raises(DigerError, match=message):
+            place.train(name, recipe)
     assert not list(place.folder.glob(f"*{name}*"))
-
-
-def test_the_sids_stage_is_not_repeated(place, name, monkeypatch):
-    from diger.training import sids
-
-    with pytest.raises(Interrupted):
-        place.train(name, on_event=at(1, 1, press(signal.SIGINT)))
-    monkeypatch.setattr(sids, "build_tokenizer", lambda *a, **k: crash())
-    bundle = Bundle.open(place.train(name))
-    assert np.isfinite(bundle.config["seconds"]["tokenizer"])
