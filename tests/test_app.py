@@ -131,6 +131,18 @@ def make_index():
     return TitleIndex([f"t{i}" for i in range(6)], titles, np.array([1, 2, 9, 4, 5, 3]))
 
 
+def test_found_by_makers_and_kinds_and_in_spite_of_typing_errors():
+    titles = ["Aliens (1986)", "Alien (1979)", "Jaws (1975)", "Duel (1971)"]
+    more = ["James Cameron Horror", "Ridley Scott Horror", "Steven Spielberg Horror", "Spielberg"]
+    index = TitleIndex([f"t{i}" for i in range(4)], titles, np.array([4, 3, 2, 1]), more)
+    assert index.find("spielberg") == [2, 3]
+    assert index.find("spielberg 1971") == [3]
+    assert index.find("horror") == [0, 1, 2]
+    assert index.find("aleins")[0] == 0
+    assert index.find("jwas 1975") == [2]
+    assert index.find("zzqqxx") == []
+
+
 def test_search_folds_and_orders():
     index = make_index()
     assert fold("  ÅMÉLIE—x_y ") == "amelie x y"

@@ -163,8 +163,18 @@ class Shelf:
 
     @property
     def index(self) -> TitleIndex:
-        """Search by title."""
-        return self._once("index", lambda: TitleIndex(self.ids, self._titles, self.popularity))
+        """Search by title, and by who made an item and its kinds where that is known."""
+
+        def make() -> TitleIndex:
+            makers = self.items.get("brand", [None] * len(self.items))
+            kinds = self.items.get("categories", [()] * len(self.items))
+            more = [
+                " ".join(filter(None, (m if isinstance(m, str) else "", *map(str, k))))
+                for m, k in zip(makers, kinds, strict=True)
+            ]
+            return TitleIndex(self.ids, self._titles, self.popularity, more)
+
+        return self._once("index", make)
 
     @property
     def terms(self) -> Terms | None:

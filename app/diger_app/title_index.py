@@ -1,8 +1,9 @@
 """Finding items by what a person types, quickly also among 100 thousand titles.
 
 Titles are folded (case, accents and punctuation aside) and joined into one string, in which a
-search is a scan at memory speed; no title ever travels to the browser unasked. Where nothing
-contains the words typed, titles that share most letter triples are offered instead.
+search is a scan at memory speed; no title ever travels to the browser unasked. Where no title has
+the words typed, items whose makers and kinds have them are; and where nothing has, the words are
+spelt as the nearest ones in titles, or titles that share most letter triples are offered.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
@@ -33,26 +35,35 @@ def fold(text: str) -> str:
 
 
 class TitleIndex:
-    """An index over (items,) ids, titles (None where unknown) and popularity."""
+    """An index over (items,) ids, titles (None where unknown) and popularity.
+
+    `more` is what else items can be found by: who made them, and their kinds.
+    """
 
     def __init__(
-        self, ids: Sequence[str], titles: Sequence[str | None], popularity: np.ndarray
+        self,
+        ids: Sequence[str],
+        titles: Sequence[str | None],
+        popularity: np.ndarray,
+        more: Sequence[str] = (),
     ) -> None:
         self._ids = {str(item): row for row, item in enumerate(ids)}
         self._popularity = np.asarray(popularity)
         self._folded = [
             fold(title if title else str(item)) for item, title in zip(ids, titles, strict=True)
         ]
-        self._text = "".join(f"\n {title}" for title in self._folded)
-        lengths = np.array([len(title) + 2 for title in self._folded], dtype=np.int64)
-        self._starts = np.cumsum(lengths) - lengths
+        self._text, self._starts = _joined(self._folded)
+        self._whole = [
+            f"{title} {fold(words)}" for title, words in zip(self._folded, more, strict=False)
+        ]
 
     def find(self, typed: str, limit: int = 8) -> list[int]:
         """Item rows for what was typed, best first.
 
         An item's id comes first, then titles that begin with the text, then those that have all
-        its words (or beginnings of words), then those that have it anywhere, then close ones; the
-        popular before the others. With nothing typed: the most popular items.
+        its words (or beginnings of words), then those that have it anywhere, then items whose
+        makers or kinds have the words; failing all, close ones. The popular before the others. With
+        nothing typed: the most popular items.
         """
         typed = typed.strip()[:MAX_TYPED]
         query = fold(typed)
@@ -67,9 +78,31 @@ class TitleIndex:
             if len(set(rows)) < limit:
                 anywhere = self._containing(query.split())
                 rows += [int(row) for row in self._by_popularity(anywhere)]
-        if not rows:
-            rows = self.close(typed, limit)
+            if len(set(rows)) < limit and self._whole:
+                text, starts = self._everything
+                told = _containing([f" {w}" for w in query.split()], text, starts, self._whole)
+                rows += [int(row) for row in self._by_popularity(told)]
+        if not rows and query:
+            spelt = self._spelt(query)
+            rows = self.find(spelt, limit) if spelt != query else self.close(typed, limit)
         return list(dict.fromkeys(rows))[:limit]
+
+    def _spelt(self, query: str) -> str:
+        """The query with each word that no title has as the nearest one of those that some has."""
+        return " ".join(
+            word
+            if word in self._words or len(word) < 4
+            else next(iter(get_close_matches(word, self._words, n=1, cutoff=0.72)), word)
+            for word in query.split()
+        )
+
+    @cached_property
+    def _words(self) -> dict[str, None]:
+        return dict.fromkeys(word for title in self._folded for word in title.split())
+
+    @cached_property
+    def _everything(self) -> tuple[str, np.ndarray]:
+        return _joined(self._whole)
 
     def exact(self, text: str) -> int | None:
         """The row that `text` names for certain: an id, or a title that only one item has.
@@ -129,20 +162,32 @@ class TitleIndex:
         return row, offsets, np.bincount(row, minlength=len(self._folded))
 
     def _containing(self, pieces: Sequence[str]) -> np.ndarray:
-        """Rows whose text, with the newline and the space before it, contains every piece."""
-        rows: np.ndarray | None = None
-        for piece in sorted(pieces, key=len, reverse=True):  # the longest is likely the rarest
-            if rows is not None and len(rows) <= _FEW:
-                few = [row for row in rows.tolist() if piece in f"\n {self._folded[row]}"]
-                rows = np.asarray(few, np.int64)
-                continue
-            hits = [match.start() for match in re.finditer(re.escape(piece), self._text)]
-            found = np.unique(np.searchsorted(self._starts, hits, side="right") - 1)
-            rows = found if rows is None else np.intersect1d(rows, found, assume_unique=True)
-        return np.zeros(0, np.int64) if rows is None else rows
+        return _containing(pieces, self._text, self._starts, self._folded)
 
     def _by_popularity(self, rows: np.ndarray) -> np.ndarray:
         return rows[np.argsort(-self._popularity[rows], kind="stable")]
+
+
+def _joined(lines: Sequence[str]) -> tuple[str, np.ndarray]:
+    """All lines in one text, each with a newline and a space before it, and where each begins."""
+    lengths = np.array([len(line) + 2 for line in lines], dtype=np.int64)
+    return "".join(f"\n {line}" for line in lines), np.cumsum(lengths) - lengths
+
+
+def _containing(
+    pieces: Sequence[str], text: str, starts: np.ndarray, lines: Sequence[str]
+) -> np.ndarray:
+    """Rows whose line, with the newline and the space before it, contains every piece."""
+    rows: np.ndarray | None = None
+    for piece in sorted(pieces, key=len, reverse=True):  # the longest is likely the rarest
+        if rows is not None and len(rows) <= _FEW:
+            few = [row for row in rows.tolist() if piece in f"\n {lines[row]}"]
+            rows = np.asarray(few, np.int64)
+            continue
+        hits = [match.start() for match in re.finditer(re.escape(piece), text)]
+        found = np.unique(np.searchsorted(starts, hits, side="right") - 1)
+        rows = found if rows is None else np.intersect1d(rows, found, assume_unique=True)
+    return np.zeros(0, np.int64) if rows is None else rows
 
 
 def _triples(folded: str) -> np.ndarray:

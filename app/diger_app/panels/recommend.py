@@ -45,7 +45,7 @@ DECODING_LABELS = (
 )
 
 _HISTORY = (
-    COMBO.format(id="add-item", label="Add an item", placeholder="Search by title …")
+    COMBO.format(id="add-item", label="Add an item", placeholder="Title, maker, kind …")
     + """
 <div class="hist-head"><h2>History <span class="hist-count"></span></h2>
 <button type="button" class="hist-clear" hidden>Clear</button></div>
