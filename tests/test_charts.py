@@ -12,15 +12,8 @@ import pytest
 
 alt = pytest.importorskip("altair", reason="charts need altair (dashboard/requirements.txt)")
 
-from diger.charts import (  # noqa: E402
-    codebook,
-    curves,
-    export,
-    labels,
-    lift,
-    tables,
-    theme,
-)
+from diger import charts as package  # noqa: E402
+from diger.charts import codebook, curves, export, labels, lift, tables, theme  # noqa: E402
 from diger.charts.theme import ADAPTIVE, DARK, LIGHT, Look, method_scales, specification, styled  # noqa: E402
 from diger.statistics.curves import bands  # noqa: E402
 
@@ -28,18 +21,11 @@ NASTY = "<img src=x onerror=alert(1)> {{7*7}} **b** théâtre"
 
 
 def forest(n=3):
-    frame = pd.DataFrame(
-        {
-            "title": [f"{NASTY} {i}" for i in range(n)],
-            "method": "differentiable",
-            "lift": np.linspace(-0.1, 0.2, n),
-            "low": [np.nan, *np.linspace(-0.1, 0.1, n - 1)] if n > 1 else [np.nan],
-            "high": [np.nan, *np.linspace(0.0, 0.3, n - 1)] if n > 1 else [np.nan],
-            "label": "one seed",
-        }
-    )
-    seeds = pd.DataFrame({"title": frame["title"], "seed": 0, "lift": frame["lift"]})
-    return frame, seeds
+    frame = pd.DataFrame({"title": [f"{NASTY} {i}" for i in range(n)], "method": "differentiable"})
+    frame["lift"] = np.linspace(-0.1, 0.2, n)
+    frame["low"] = [np.nan, *np.linspace(-0.1, 0.1, n - 1)]
+    frame["high"] = [np.nan, *np.linspace(0.0, 0.3, n - 1)]
+    return frame.assign(label="one seed"), frame[["title", "lift"]].assign(seed=0)
 
 
 def lines(arms=("static", "differentiable (frqud)"), epochs=5, seeds=2):
@@ -57,78 +43,54 @@ def curve(frame, **options):
     return curves.curve(frame, bands(frame, "v@10"), "v@10", "value", **options)
 
 
-def flows():
-    return pd.DataFrame(
-        {
-            "start": ["1", "1", "2", "other"],
-            "now": ["1", "2", "other", "other"],
-            "items": [5, 2, 1, 9],
-        }
-    )
+def table_of(columns, *rows, **same):
+    return pd.DataFrame(rows, columns=columns.split()).assign(**same)
 
 
 def charts():
-    slice_frame = pd.DataFrame(
-        {
-            "label": ["a", "b"],
-            "users": [10, 1000],
-            "baseline": 0.1,
-            "arm": 0.2,
-            "difference": [0.1, 0.0],
-            "low": [np.nan, -0.1],
-            "high": [np.nan, 0.1],
-            "verdict": ["under 200 users", "better"],
-        }
+    slices = table_of(
+        "label users difference low high verdict",
+        ("a", 10, 0.1, np.nan, np.nan, "under 200 users"),
+        ("b", 1000, 0.0, -0.1, 0.1, "better"),
+        baseline=0.1,
+        arm=0.2,
     )
-    won = pd.DataFrame(
-        {"seed": 0, "outcome": ["won", "lost", "both"], "users": [3, 2, 9], "share": 0.1}
+    outcomes = ("won", 3), ("lost", 2), ("both", 9)
+    won = table_of("outcome users", *outcomes, seed=0, share=0.1)
+    overlap = table_of("pairs overlap lowest highest", (1, 0.5, 0.5, 0.5), between="two arms")
+    reach = table_of("arm method seed value", ("static", "static", 0, 0.3))
+    beside = table_of(
+        "name method value low high published",
+        ("static", "static", 0.1, 0.1, 0.1, False),
+        ("published: X", "", 0.2, np.nan, np.nan, True),
+        note="",
     )
-    overlap = pd.DataFrame(
-        {"between": ["arm and baseline"], "pairs": 1, "overlap": 0.5, "lowest": 0.5, "highest": 0.5}
-    )
-    reach = pd.DataFrame({"arm": ["static"], "method": ["static"], "seed": 0, "value": 0.3})
-    beside = pd.DataFrame(
-        {
-            "name": ["static", "published: X"],
-            "method": ["static", ""],
-            "value": [0.1, 0.2],
-            "low": [0.1, np.nan],
-            "high": [0.1, np.nan],
-            "published": [False, True],
-            "note": "",
-        }
-    )
-    changed = pd.DataFrame({"arm": "ste", "method": "ste", "level": [0, 1], "share": [0.5, 0.2]})
-    parts = pd.DataFrame(
-        {"arm": "ste", "method": "ste", "part": ["head", "tail"], "items": 5, "share": [0.5, 0.2]}
+    ste = {"arm": "ste", "method": "ste"}
+    changed = table_of("level share", (0, 0.5), (1, 0.2), **ste)
+    parts = table_of("part share", ("head", 0.5), ("tail", 0.2), items=5, **ste)
+    flows = table_of(
+        "start now items", ("1", "1", 5), ("1", "2", 2), ("2", "other", 1), ("other", "other", 9)
     )
     codes = pd.DataFrame({"epoch": 0, "level": 1, "code": np.arange(256), "items": 3})
-    points = pd.DataFrame(
-        {
-            "arm": ["static", "sasrec"],
-            "method": ["static", "sasrec"],
-            "quality": [0.1, 0.1],
-            "cost": [1.0, 1.0],
-            "front": True,
-            "seeds": 1,
-        }
-    )
-    metrics = pd.DataFrame({"metric": ["ndcg@10"], "a": [0.1], "b": [0.2]})
+    points = table_of("arm", ["static"], ["sasrec"], quality=0.1, cost=1.0, front=True, seeds=1)
+    points["method"] = points["arm"]
+    metrics = table_of("metric a b", ("ndcg@10", 0.1, 0.2))
     pair = [("one", "static"), ("two", "differentiable")]
+    one = table_of("arm seed epoch", ("static", 0, 3))
     yield "forest", lift.forest(*forest(), "ndcg@10", "static")
     yield "forest of one seed", lift.forest(*forest(1), "ndcg@10", "static")
     yield "forest without ticks", lift.forest(forest()[0], forest()[1].iloc[:0], "x", "static")
     yield "beside", lift.beside(beside, "ndcg@10")
-    yield "slices", lift.slice_forest(slice_frame, "ndcg@10", "differentiable")
+    yield "slices", lift.slice_forest(slices, "ndcg@10", "differentiable")
     yield "won and lost", lift.won_and_lost(won, "differentiable", "static")
     yield "overlap", lift.overlap(overlap, 10)
     yield "reach", lift.reach(reach, "share")
-    yield "curve", curve(lines(), selected=pd.DataFrame({"arm": ["static"], "seed": 0, "epoch": 3}))
+    yield "curve", curve(lines(), selected=one)
     yield "curve of one point", curve(lines(epochs=1, seeds=1))
     yield "changed by level", codebook.changed_by_level(changed)
     yield "head and tail", codebook.head_and_tail(parts)
-    yield "ribbons", codebook.ribbon_chart(flows(), "differentiable")
-    yield "ribbons of nothing", codebook.ribbon_chart(flows().iloc[3:], "differentiable")
+    yield "ribbons", codebook.ribbon_chart(flows, "differentiable")
+    yield "ribbons of nothing", codebook.ribbon_chart(flows.iloc[3:], "differentiable")
     yield "heat map", codebook.heat_map(codebook.usage_grid(codes, 0, 1), 3)
     yield "dead level", codebook.heat_map(codebook.usage_grid(codes.assign(items=0), 0, 1), 0)
     yield "cost", lift.pareto_chart(points, "ndcg@10", "seconds")
@@ -136,34 +98,29 @@ def charts():
 
 
 @pytest.mark.parametrize(("name", "chart"), list(charts()))
-def test_every_chart_is_valid_and_draws(name, chart):
+def test_every_chart_is_valid_draws_and_fetches_nothing(name, chart):
     pytest.importorskip("vl_convert", reason="drawing needs vl-convert-python")
     chart.to_dict()  # validates against the Vega-Lite schema
     svg = export.to_svg(chart, title="A finding", source="made today")
     assert svg.startswith("<svg") and "A finding" in svg
-    assert (
-        "theme:" not in svg
-        and "<script" not in svg
-        and "onerror=alert" not in svg.replace("&lt;img src=x onerror=alert", "")
-    )
+    assert "theme:" not in svg and "<script" not in svg
+    assert "onerror=alert" not in svg.replace("&lt;img src=x onerror=alert", "")
+    text = json.dumps({k: v for k, v in specification(chart).items() if k != "datasets"})
+    assert '"url"' not in text and '"href"' not in text
+    assert "http" not in text.replace("https://vega.github.io/schema", "")
 
 
 def test_a_look_changes_inks_and_sizes_but_no_method_colour():
     chart = lift.forest(*forest(), "ndcg@10", "static")
-    light, dark = specification(chart, LIGHT), specification(chart, DARK)
-    assert theme.METHOD_COLOURS["differentiable"] in json.dumps(light)
-    assert theme.METHOD_COLOURS["differentiable"] in json.dumps(dark)
-    assert LIGHT.ink in json.dumps(light) and DARK.ink in json.dumps(dark)
-    assert "theme:" not in json.dumps(light)
-    page = json.dumps(specification(chart, ADAPTIVE))
+    light, dark, page = (json.dumps(specification(chart, look)) for look in (LIGHT, DARK, ADAPTIVE))
+    assert LIGHT.ink in light and DARK.ink in dark and "theme:" not in light
+    assert all(theme.METHOD_COLOURS["differentiable"] in text for text in (light, dark))
     assert LIGHT.ink not in page and "currentColor" in page
-    big = specification(chart, Look(scale=2))
+    light, big = specification(chart, LIGHT), specification(chart, Look(scale=2))
     assert big["config"]["axis"]["labelFontSize"] == 2 * light["config"]["axis"]["labelFontSize"]
-    sizes = [layer["mark"].get("size") for layer in light["layer"]]
-    assert [layer["mark"].get("size") for layer in big["layer"]] == [
-        s and s * (2 if layer["mark"]["type"] == "tick" else 4)
-        for s, layer in zip(sizes, light["layer"], strict=True)
-    ]
+    for before, after in zip(light["layer"], big["layer"], strict=True):
+        size, times = before["mark"].get("size"), 2 if before["mark"]["type"] == "tick" else 4
+        assert after["mark"].get("size") == (size and size * times)
     assert isinstance(styled(chart), alt.LayerChart)
 
 
@@ -174,23 +131,11 @@ def test_data_that_looks_like_a_theme_colour_stays_data():
     assert "theme:ink" in json.dumps(spec["datasets"])
 
 
-def test_nothing_in_a_specification_can_be_fetched():
-    for _, chart in charts():
-        text = json.dumps({k: v for k, v in specification(chart).items() if k != "datasets"})
-        assert '"url"' not in text and '"href"' not in text
-        assert "http" not in text.replace("https://vega.github.io/schema", "")
-
-
 def test_arms_of_one_method_share_its_colour_and_differ_in_dash():
-    scales = method_scales(
-        [("differentiable (a)", "differentiable"), ("differentiable (b)", "differentiable")]
-    )
+    scales = method_scales([(f"differentiable ({x})", "differentiable") for x in "ab"])
     colours, dashes = (scales[k].to_dict()["range"] for k in ("color", "dash"))
     assert set(colours) == {theme.METHOD_COLOURS["differentiable"]}
     assert dashes[0] != dashes[1]
-
-
-# -- the palette ------------------------------------------------------------------------------
 
 
 def _linear(colour):
@@ -210,36 +155,32 @@ def _lab(linear):
 
 
 # Machado, Oliveira and Fernandes 2009, full severity, in linear RGB.
-SIGHT = {
-    "normal": np.eye(3),
-    "protanopia": [
-        [0.152286, 1.052583, -0.204868],
-        [0.114503, 0.786281, 0.099216],
-        [-0.003882, -0.048116, 1.051998],
-    ],
-    "deuteranopia": [
-        [0.367322, 0.860646, -0.227968],
-        [0.280085, 0.672501, 0.047413],
-        [-0.011820, 0.042940, 0.968881],
-    ],
-    "tritanopia": [
-        [1.255528, -0.076749, -0.178779],
-        [-0.078411, 0.930809, 0.147602],
-        [0.004733, 0.691367, 0.303900],
-    ],
+MACHADO = """
+protanopia 0.152286 1.052583 -0.204868 0.114503 0.786281 0.099216 -0.003882 -0.048116 1.051998
+deuteranopia 0.367322 0.860646 -0.227968 0.280085 0.672501 0.047413 -0.01182 0.04294 0.968881
+tritanopia 1.255528 -0.076749 -0.178779 -0.078411 0.930809 0.147602 0.004733 0.691367 0.303900
+"""
+SIGHT = {"normal": np.eye(3)} | {
+    name: np.array(numbers, float).reshape(3, 3)
+    for name, *numbers in map(str.split, MACHADO.strip().splitlines())
 }
 
 
-@pytest.mark.parametrize("ground", ["#FFFFFF", "#0E1117"])
-def test_method_colours_can_be_seen_on_both_grounds(ground):
+def contrast(one, other):
+    low, high = sorted([_luminance(one), _luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize(("look", "ground"), [(LIGHT, "#FFFFFF"), (DARK, "#0E1117")])
+def test_text_and_method_colours_can_be_seen_on_both_grounds(look, ground):
     for method, colour in theme.METHOD_COLOURS.items():
-        high, low = sorted([_luminance(colour), _luminance(ground)], reverse=True)
-        assert (high + 0.05) / (low + 0.05) >= 3, method
+        assert contrast(ground, colour) >= 3, method
+    assert contrast(look.ink, look.ground) >= 4.5 and contrast(look.faint, look.ground) >= 4.5
 
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_method_colours_can_be_told_apart(sight):
-    seen = {m: _lab(np.array(SIGHT[sight]) @ _linear(c)) for m, c in theme.METHOD_COLOURS.items()}
+    seen = {m: _lab(SIGHT[sight] @ _linear(c)) for m, c in theme.METHOD_COLOURS.items()}
     for a, b in itertools.combinations(seen, 2):
         assert np.linalg.norm(seen[a] - seen[b]) > 20, (a, b)
 
@@ -250,16 +191,6 @@ def test_every_method_has_a_mark_a_shape_and_a_dash_of_its_own():
         assert len(set(table.values())) == len(table)
     assert theme.method_colour("unheard of") == theme.OTHER_COLOUR
     assert theme.method_mark("unheard of") == theme.OTHER_MARK
-
-
-@pytest.mark.parametrize("look", [LIGHT, DARK])
-def test_text_is_readable(look):
-    for ink in (look.ink, look.faint):
-        high, low = sorted([_luminance(ink), _luminance(look.ground)], reverse=True)
-        assert (high + 0.05) / (low + 0.05) >= 4.5
-
-
-# -- labels -----------------------------------------------------------------------------------
 
 
 def test_end_labels_never_overlap_and_stay_in_the_plot():
@@ -278,8 +209,7 @@ def test_end_labels_stay_where_there_is_room():
     frame = lines(arms=("a", "b"))
     found = labels.end_labels(frame, "v@10", (0.0, 3.0), 300).set_index("arm")
     half = labels.LINE / 2 * 3.0 / 300
-    assert found.loc["a", "top"] == pytest.approx(0.5 + half)
-    assert found.loc["b", "top"] == pytest.approx(1.5 + half)
+    assert found["top"].to_dict() == pytest.approx({"a": 0.5 + half, "b": 1.5 + half})
 
 
 def test_of_many_lines_those_that_stand_apart_are_named():
@@ -293,14 +223,7 @@ def test_of_many_lines_those_that_stand_apart_are_named():
     assert set(found["words"]) <= {"low", "high", *(f"v{index}" for index in range(30))}
 
 
-def test_point_labels_move_out_of_each_others_way():
-    places = labels.point_labels(
-        [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], ["one", "two", "three"], 600, 300
-    )
-    assert len(set(places.itertuples(index=False, name=None))) == 3
-
-
-def test_points_with_no_free_place_go_unnamed():
+def test_point_labels_move_out_of_each_others_way_and_go_unnamed_where_no_place_is_free():
     count = 20
     places = labels.point_labels([0.5] * count, [0.5] * count, ["a name"] * count, 600, 300)
     assert len(places) == count and places["align"].iloc[0] == "center"
@@ -322,25 +245,15 @@ def test_the_usage_grid_is_sixteen_wide_and_keeps_dead_codes():
     assert grid.iloc[17][["row", "column"]].tolist() == [1, 1]
 
 
-# -- tables and files ----------------------------------------------------------------------------
-
-
-def table():
-    return pd.DataFrame(
-        {
-            "dataset": ["A & B", "A & B"],
-            "arm": ["static", "differentiable_x"],
-            "seeds": [3, 1],
-            "ndcg@10": [0.1, 0.2],
-            "± ndcg@10": [0.01, np.nan],
-            "recall@10": [np.nan, 0.3],
-            "± recall@10": [np.nan, np.nan],
-        }
-    )
-
-
 def test_latex_escapes_marks_the_best_and_leaves_blanks_blank():
-    text = tables.to_latex(table(), ["ndcg@10", "recall@10", "mrr@10"], "50 % of A_B")
+    table = pd.DataFrame(
+        [
+            ("A & B", "static", 3, 0.1, 0.01, np.nan, np.nan),
+            ("A & B", "differentiable_x", 1, 0.2, np.nan, 0.3, np.nan),
+        ],
+        columns=["dataset", "arm", "seeds", "ndcg@10", "± ndcg@10", "recall@10", "± recall@10"],
+    )
+    text = tables.to_latex(table, ["ndcg@10", "recall@10", "mrr@10"], "50 % of A_B")
     assert r"A \& B & static & 3 & $0.1000 \pm 0.0100$ &  \\" in text
     assert r" & differentiable\_x & 1 & $\mathbf{0.2000}$ & $\mathbf{0.3000}$ \\" in text
     assert r"\caption{50 \% of A\_B}" in text
@@ -354,8 +267,6 @@ def test_a_chart_as_png():
 
 
 def test_all_chart_modules_import_without_torch():
-    import diger.charts
-
-    names = [m.name for m in pkgutil.iter_modules(diger.charts.__path__, "diger.charts.")]
+    names = [m.name for m in pkgutil.iter_modules(package.__path__, "diger.charts.")]
     code = f"import sys; sys.modules['torch'] = None; import {', '.join(names)}"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
