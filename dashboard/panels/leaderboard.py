@@ -7,6 +7,7 @@ from dashboard.panel import Figure, Lens, Page, Panel
 from dashboard.view import METRICS
 from diger.charts.tables import leaderboard
 from diger.errors import DigerError
+from diger.statistics.verdict import MIN_SEEDS
 
 EXTRA = ("recall@1", "ndcg@1", "mrr@1", "mrr@5", "mrr@20")
 REACH = ("coverage@10", "head_share@10", "mean_popularity@10")
@@ -64,10 +65,12 @@ def _finding(lens: Lens, column: str, metric: str) -> str:
         rows = comparable(lens, dataset, metric)[0].dropna(subset=[column])
         if len(rows):
             best = rows.loc[rows[column].idxmax()]
-            seeds = "one seed" if best["seeds"] == 1 else f"{best['seeds']} seeds"
-            leaders.append(
-                f"{best['arm']} leads on {lens.title(dataset)} ({best[column]:.4f}, {seeds})"
-            )
+            where = f"on {lens.title(dataset)} ({best[column]:.4f}, "
+            if best["seeds"] >= MIN_SEEDS:
+                leaders.append(f"{best['arm']} leads {where}{best['seeds']} seeds)")
+            else:  # the highest figure of so few is no lead
+                few = "one seed" if best["seeds"] == 1 else f"{best['seeds']} seeds"
+                leaders.append(f"nobody leads {where}{few}, {best['arm']})")
     return f"By {metric}: {'; '.join(leaders)}" if leaders else f"No run here has a test {metric}"
 
 
