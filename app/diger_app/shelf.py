@@ -18,6 +18,7 @@ import pandas as pd
 
 from diger.bundle import schema
 from diger.bundle.catalogue import load_catalogue, with_text
+from diger.bundle.documents import DatasetEntry
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
 from diger.explain.layout import layout
@@ -88,7 +89,8 @@ class Shelf:
 
     def __init__(self, key: str, data: dict[str, Any]) -> None:
         self.key = key
-        self.label = printable(data.get("title") or key, 120)
+        label = DatasetEntry.model_construct(**data).label
+        self.label = printable(label or key, 120)
         self.fingerprint = str(data.get("fingerprint", ""))
         self.simulated = bool(data.get("simulated"))
         readable = bool(data.get("text_may_be_published"))

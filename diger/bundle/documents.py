@@ -44,8 +44,9 @@ class DatasetEntry(_Entry):
 
     @property
     def label(self) -> str:
-        """Its title, or its name."""
-        return self.title or self.name
+        """Its title; where that is the folder's name, as people write names."""
+        name = self.title or self.name
+        return name if name != self.name else name[:1].upper() + name[1:].replace("-", " ")
 
 
 class ArmEntry(_Entry):
