@@ -12,6 +12,7 @@ import torch
 
 from diger import text
 from diger.bundle import BrokenBundle, Bundle, BundleWriter, list_bundles
+from diger.bundle.documents import Config
 from diger.bundle.tables import sids, topk_rows
 from diger.bundle.tensors import pack, unpack
 from diger.errors import DigerError
@@ -293,3 +294,21 @@ def test_rows_of_zeros_are_left_out_and_put_back():
 def test_rows_that_do_not_fit_are_refused(tensors):
     with pytest.raises(DigerError, match="t@rows does not fit"):
         unpack(pack(tensors), "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "users"),
+    [
+        ({"dataset": {"name": "toys", "users": 3}}, "toys", 3),
+        ({"dataset": {"name": "toys", "users": "many"}}, "toys", None),
+        ({"dataset": [], "seed": "x"}, "", None),
+        ({"dataset": {"name": "toys"}, "content": {"sources": [{"weight": "x"}]}}, "toys", None),
+        ({"dataset": {"name": "toys"}, "seconds": {"training": float("nan")}}, "toys", None),
+        ({"name": "\ud800"}, "", None),
+        ([], "", None),
+    ],
+)
+def test_a_configuration_is_read_as_far_as_it_is_one(document, name, users):
+    about = Config.read(document)
+    assert (about.dataset.name, about.dataset.users) == (name, users)
+    assert about.content.sources == [] and about.seed is None

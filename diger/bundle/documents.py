@@ -135,6 +135,8 @@ class Config(_Entry):
                 return cls.model_validate_json(json.dumps(values, default=str))
             except ValidationError as error:
                 for fault in error.errors():
+                    if not fault["loc"]:  # not even JSON of ours: numbers or text that none has
+                        return cls()
                     _drop(values, fault["loc"])
 
 
