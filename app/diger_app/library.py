@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diger.bundle.documents import DatasetEntry
 from diger.bundle.reader import BrokenBundle, Bundle, list_bundles
 from diger.errors import DigerError, did_you_mean
 from diger.hub.address import is_address
@@ -111,11 +112,11 @@ class Library:
             self._add_catalogue(f"{file.name.split('.catalogue.')[0]}={file}")
 
     def _add_bundle(self, bundle: Bundle, address: str) -> None:
-        data = bundle.config.get("dataset")
-        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        dataset = bundle.about.dataset
+        if not dataset.name:
             self.problems.append((bundle.name, "config.json does not say what dataset it is of"))
             return
-        shelf = self._shelf_for(data)
+        shelf = self._shelf_for(dataset)
         method = bundle.about.arm.method
         if method not in METHODS:
             why = f"config.json: arm.method must be one of {', '.join(METHODS)}"
@@ -135,14 +136,14 @@ class Library:
             if name not in shelf.sources:
                 shelf.sources[name] = Source(name, method, bundle, address)
 
-    def _shelf_for(self, data: dict) -> Shelf:
+    def _shelf_for(self, dataset: DatasetEntry) -> Shelf:
         """The shelf of a dataset; another fingerprint under the same name is another dataset."""
-        name, fingerprint = printable(data["name"], 80), str(data.get("fingerprint", ""))
+        name, fingerprint = printable(dataset.name, 80), dataset.fingerprint
         key = name
         if key in self.shelves and self.shelves[key].fingerprint != fingerprint:
             key = f"{name}@{printable(fingerprint[:7])}"
         if key not in self.shelves:
-            self.shelves[key] = Shelf(key, data)
+            self.shelves[key] = Shelf(key, dataset)
         return self.shelves[key]
 
     def _add_catalogue(self, text: str) -> None:

@@ -87,17 +87,15 @@ class Shelf:
             runs: the bundles of both.
     """
 
-    def __init__(self, key: str, data: dict[str, Any]) -> None:
+    def __init__(self, key: str, dataset: DatasetEntry) -> None:
         self.key = key
-        label = DatasetEntry.model_construct(**data).label
-        self.label = printable(label or key, 120)
-        self.fingerprint = str(data.get("fingerprint", ""))
-        self.simulated = bool(data.get("simulated"))
-        readable = bool(data.get("text_may_be_published"))
-        self.rank = (not readable, self.simulated)
-        self.licence = printable(data.get("licence") or "unknown", 80)
-        self.origin = printable(data.get("source") or "", 300)
-        self.users, self.events = data.get("users"), data.get("events")
+        self.label = printable(dataset.label or key, 120)
+        self.fingerprint = dataset.fingerprint
+        self.simulated = dataset.simulated
+        self.rank = (not dataset.text_may_be_published, self.simulated)
+        self.licence = printable(dataset.licence or "unknown", 80)
+        self.origin = printable(dataset.source, 300)
+        self.users, self.events = dataset.users, dataset.events
         self.sources: dict[str, Source] = {}
         self.unusable: list[tuple[str, str]] = []
         self.runs: list[Bundle] = []
