@@ -1,7 +1,8 @@
 """`python -m diger`: thin commands over the library.
 
 A `DigerError` is printed as one line and exits with status 2, so that scripts can rely on it and
-nobody sees a stack trace for a typo.
+nobody sees a stack trace for a typo. Commands import what they need when they run, so that none
+waits for another's pandas or torch.
 """
 
 from __future__ import annotations

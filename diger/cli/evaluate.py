@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    track,
-)
+from rich.progress import MofNCompleteColumn, track
 from rich.table import Table
+
+from diger.cli.terminal import progress_bars
+from diger.errors import DigerError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +41,6 @@ def evaluate(
     import numpy as np
 
     from diger.data.dataset import Dataset
-    from diger.errors import DigerError
     from diger.evaluation.rankers import MODES
     from diger.evaluation.ranking import SPLITS, rank_split
     from diger.evaluation.slices import slice_metrics
@@ -68,27 +63,17 @@ def evaluate(
         users = np.flatnonzero(at >= 0)
         chosen = np.random.default_rng(0).permutation(len(users))[:sample]
         users = np.sort(users[chosen])
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task(
-            f"ranking {split}", total=dataset.n_users if users is None else len(users)
-        )
+    total = dataset.n_users if users is None else len(users)
+    # The exact oracle holds the scores of the whole catalogue for each history.
+    one_by_one = decoding == "exact" and model.sids is not None
+    with progress_bars(MofNCompleteColumn()) as progress:
+        task = progress.add_task(f"ranking {split}", total=total)
         ranks = rank_split(
             ranker,
             dataset,
             split,
             max_history=model.recipe.training.max_history,
-            batch_size=1
-            if decoding == "exact" and model.sids is not None
-            else model.recipe.evaluation.batch_size,
+            batch_size=1 if one_by_one else model.recipe.evaluation.batch_size,
             device=where,
             group=model.groups,
             users=users,
@@ -126,13 +111,8 @@ def _print(found: dict[str, Any], cut: pd.DataFrame) -> None:
     console.print(table)
     table = Table("slice", "", "users", "recall@10", "ndcg@10")
     for row in cut.to_dict("records"):
-        table.add_row(
-            row["slice"],
-            row["label"],
-            f"{row['users']:,}",
-            f"{row['recall@10']:.4f}",
-            f"{row['ndcg@10']:.4f}",
-        )
+        figures = (f"{row[metric]:.4f}" for metric in ("recall@10", "ndcg@10"))
+        table.add_row(row["slice"], row["label"], f"{row['users']:,}", *figures)
     console.print(table)
 
 
@@ -161,9 +141,9 @@ def latency(
         model = load_model(bundle, where)
         name = model.bundle.name
         watch = partial(track, description=name, console=Console(stderr=True), transient=True)
-        one = measure(model, name, words, requests, watch)
-        print(f"{one.bundle}: p50 {one.p50_ms:.1f} ms, p95 {one.p95_ms:.1f} ms, {one.hardware}")
-        measured.append(one)
+        times = measure(model, name, words, requests, watch)
+        print(f"{name}: p50 {times.p50_ms:.1f} ms, p95 {times.p95_ms:.1f} ms, {words}")
+        measured.append(times)
     if out is not None:
         merge(out, measured)
 
@@ -192,7 +172,6 @@ def bench(
     made_on = ", ".join(f"{k} {v}" for k, v in hardware(where).items())
     console.print(f"{dataset.name}, recipe {loaded.name}; {made_on}", highlight=False)
     with Console(stderr=True).status("measuring"):
-        for one in benchmark(loaded, dataset, where, alternative):
-            console.print(
-                f"{one.what:<38}{one.value:>10.1f} {one.unit:<11} {one.note}", highlight=False
-            )
+        for line in benchmark(loaded, dataset, where, alternative):
+            shown = f"{line.what:<38}{line.value:>10.1f} {line.unit:<11} {line.note}"
+            console.print(shown, highlight=False)

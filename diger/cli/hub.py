@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
+
+from diger.text import printable
 
 if TYPE_CHECKING:
     from diger.hub import Difference, Published
@@ -69,11 +73,7 @@ def publish(
 
 
 def _print_published(done: Published, tag: str | None) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
     from diger.bundle.report import plain_table
-    from diger.text import printable
 
     console = Console()
     table = plain_table("file", "size", "")
@@ -126,12 +126,8 @@ def list_bundles(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the bundles on the Hub, with the test metrics of their cards."""
-    from rich.console import Console
-    from rich.text import Text
-
     from diger.bundle.report import plain_table
     from diger.hub import list_hub
-    from diger.text import printable
 
     found = list_hub(owner)
     if as_json:
@@ -173,11 +169,7 @@ def diff(
 
 
 def _print_difference(found: Difference) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
     from diger.bundle.report import plain_table
-    from diger.text import printable
 
     console = Console()
     left, right = printable(found.left.name, 100), printable(found.right.name, 100)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from diger.cli.bars import file_bars
+from diger.cli.terminal import file_bars, print_line
 from diger.content.models import DEFAULT_ENCODER, DEFAULT_MAX_TOKENS
 from diger.errors import DigerError
 
@@ -119,19 +119,12 @@ def prepare(
     console.print(report_table(data_report(prepared.dataset), prepared.counts))
     silent, items = prepared.counts.items_without_record, prepared.dataset.n_items
     if silent > items / 2:
-        console.print(
+        print_line(
+            console,
             f"{silent:,} of {items:,} items have no record in the item file: are the ids the same "
             "there, byte for byte (blanks, case)?",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
         )
-    console.print(
-        f"wrote {out} (fingerprint {prepared.dataset.info.fingerprint[:12]})",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    print_line(console, f"wrote {out} (fingerprint {prepared.dataset.info.fingerprint[:12]})")
 
 
 def parse_cuts(text: str) -> tuple[float, float]:
@@ -139,11 +132,11 @@ def parse_cuts(text: str) -> tuple[float, float]:
     parts = text.split(",")
     if len(parts) != 2:
         raise DigerError(f"--cuts {text!r}: give two values with a comma between, such as 0.8,0.9")
-    validation, test = (_point(part.strip()) for part in parts)
+    validation, test = (_number_or_date(part.strip()) for part in parts)
     return validation, test
 
 
-def _point(text: str) -> float:
+def _number_or_date(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -174,7 +167,6 @@ def embed(
     ] = DEFAULT_MAX_TOKENS,
 ) -> None:
     """Turn the items' text into vectors, kept in the dataset folder under content/."""
-    # Imported here so that other commands do not wait for pandas.
     from diger.content.encoder import embed_items
     from diger.data.dataset import Dataset
 

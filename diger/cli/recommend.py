@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diger.errors import DigerError
+from diger.text import printable
 
 if TYPE_CHECKING:
     from diger.model import Model, Recommendation
@@ -42,7 +43,6 @@ def recommend(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Recommend items after a history."""
-    from diger.errors import DigerError
     from diger.model import load_model
 
     if bool(history.strip()) == bool(example):
@@ -68,22 +68,14 @@ def recommend(
 
 def _split(history: str) -> list[str]:
     """Ids of a comma-separated list; an id with a comma in it may be quoted, as in CSV."""
-    from diger.errors import DigerError
-
     try:
-        row = [
-            part
-            for line in csv.reader(history.splitlines(), skipinitialspace=True)
-            for part in line
-        ]
+        lines = list(csv.reader(history.splitlines(), skipinitialspace=True))
     except csv.Error as error:
         raise DigerError(f"--history is not a comma-separated list ({error})") from None
-    return [part.strip() for part in row if part.strip()]
+    return [part.strip() for line in lines for part in line if part.strip()]
 
 
 def _example(model: Model, number: int) -> tuple[str, list[str]]:
-    from diger.errors import DigerError
-
     examples = model.bundle.examples
     count = 0 if examples is None else len(examples)
     if examples is None or number > count:
@@ -96,49 +88,42 @@ def _example(model: Model, number: int) -> tuple[str, list[str]]:
 
 
 def _print(model: Model, story: str, ids: list[str], found: list[Recommendation]) -> None:
-    from diger.text import printable
-
     console = Console()
-    text = lambda value: Text(printable(value or ""))  # noqa: E731
-    titled = any(model.title_of(row) for row in range(min(model.n_items, 100)))
     head = f"history, oldest first: {story}" if story else "history, oldest first"
-    table = Table(title=Text(head), title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("")
-    table.add_column("item", overflow="fold")
-    if titled:
-        table.add_column("title")
-    if model.sids is not None:
-        table.add_column("SID")
+    titled = any(model.title_of(row) for row in range(min(model.n_items, 100)))
+    table = _items_table(model, head, titled)
     for number, row in enumerate(model.rows(ids), 1):
-        cells = [Text(str(number)), text(model.item_ids[row])]
-        cells += [text(model.title_of(row))] if titled else []
-        cells += [text(model.sid_of(row))] if model.sids is not None else []
-        table.add_row(*cells)
+        title = [model.title_of(row)] if titled else []
+        sid = [model.sid_of(row)] if model.sids is not None else []
+        _add_row(table, number, model.item_ids[row], *title, *sid)
     console.print(table)
     console.print()
-    table = Table(
-        title=Text(f"recommended by {model.bundle.name} ({model.method})"),
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    table.add_column("")
-    table.add_column("item", overflow="fold")
-    if titled:
-        table.add_column("title")
-    if model.sids is not None:
-        table.add_column("SID")
+    table = _items_table(model, f"recommended by {model.bundle.name} ({model.method})", titled)
     counts = model.method == "popularity"
     table.add_column("training events" if counts else "probability", justify="right")
-    for number, one in enumerate(found, 1):
-        cells = [Text(str(number)), text(one.item_id or "(no such item)")]
-        cells += [text(one.title)] if titled else []
-        cells += [text(one.sid)] if model.sids is not None else []
-        cells += [Text(f"{one.score:.0f}" if counts else f"{one.probability:.2%}")]
-        table.add_row(*cells)
+    for number, item in enumerate(found, 1):
+        title = [item.title] if titled else []
+        sid = [item.sid] if model.sids is not None else []
+        score = f"{item.score:.0f}" if counts else f"{item.probability:.2%}"
+        _add_row(table, number, item.item_id or "(no such item)", *title, *sid, score)
     console.print(table)
     if model.sids is not None:
         console.print("probability: over the full codebook, so a list need not add up to 100 %")
+
+
+def _items_table(model: Model, head: str, titled: bool) -> Table:
+    table = Table(title=Text(printable(head)), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    table.add_column("item", overflow="fold")
+    if titled:
+        table.add_column("title")
+    if model.sids is not None:
+        table.add_column("SID")
+    return table
+
+
+def _add_row(table: Table, *cells: object) -> None:
+    table.add_row(*(Text("" if cell is None else printable(cell)) for cell in cells))
 
 
 # `python -m diger show`: one bundle in full, or the bundles of a folder one a row.
@@ -148,12 +133,8 @@ def show(
     path: Annotated[Path, typer.Argument(help="A bundle, or a folder of bundles.")],
 ) -> None:
     """Show what a bundle is, its metrics and its files, every hash checked."""
-    # Imported here so that other commands do not wait for pandas.
-    from rich.console import Console
-
     from diger.bundle import Bundle, list_bundles, schema
     from diger.bundle.report import listing, print_bundle
-    from diger.errors import DigerError
     from diger.hub import local_path
 
     path = local_path(path)
@@ -177,7 +158,6 @@ def sids(
     ] = None,
 ) -> None:
     """Write every item's semantic ID as CSV: item_id, sid, level_1 .., suffix, title if any."""
-    # Imported here so that other commands do not wait for pandas.
     from diger.bundle import Bundle
     from diger.bundle.tables import sid_csv
     from diger.bundle.writer import write_file

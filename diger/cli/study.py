@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from diger.cli.terminal import note_column, print_line, progress_bars
+from diger.errors import DigerError, Stopped
+from diger.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.progress import Progress
 
     from diger.study.config import Study
     from diger.study.grid import Run
@@ -44,34 +49,32 @@ def study(
     Stopped at any moment, the same command goes on where it was. To use several GPUs, or a
     machine's cores, start it more than once: each takes the next run that nobody is at.
     """
-    from diger.errors import DigerError
     from diger.study.config import load_study
     from diger.study.grid import grid, select
     from diger.study.progress import survey
     from diger.study.run import Options
     from diger.study.show import plan
 
-    _alone()
+    _refuse_torchrun()
     if table and (only or dry_run):
         raise DigerError("--table runs nothing; leave out --only and --dry-run")
     loaded = load_study(path)
     runs = grid(loaded)
     chosen = [select(runs, only)] if only else runs
     if not table:
-        _paper().print(plan(survey(chosen if dry_run else runs)))
+        _wide_stdout().print(plan(survey(chosen if dry_run else runs)))
     if dry_run:
         return
     outcome = None
     if not table:
         options = Options(device, threads, restart, again=bool(only))
-        outcome = _work(runs, chosen, options)
-    _results(loaded, write)
+        outcome = _run(runs, chosen, options)
+    _show_results(loaded, write)
     if outcome is not None:
-        _close(outcome)
+        _say_what_is_left(outcome)
 
 
-def _alone() -> None:
-    from diger.errors import DigerError
+def _refuse_torchrun() -> None:
     from diger.training.launcher import number
 
     if number("WORLD_SIZE", 1) > 1:
@@ -81,21 +84,11 @@ def _alone() -> None:
         )
 
 
-def _work(runs: Sequence[Run], chosen: Sequence[Run], options: Options) -> Outcome:
-    from diger.errors import Stopped
+def _run(runs: Sequence[Run], chosen: Sequence[Run], options: Options) -> Outcome:
     from diger.study.run import Watcher, run_study
 
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        lines = _Lines(progress, console)
+    with progress_bars(note_column()) as progress:
+        lines = _Lines(progress)
         watcher = Watcher(lines.began, lines.event, lines.ended, lines.say)
         try:
             return run_study(runs, chosen, options, watcher)
@@ -103,36 +96,32 @@ def _work(runs: Sequence[Run], chosen: Sequence[Run], options: Options) -> Outco
             raise Stopped("stopped; all is kept, run the same command to go on") from None
 
 
-def _results(loaded: Study, write: bool) -> None:
+def _show_results(loaded: Study, write: bool) -> None:
     from diger.study.show import print_results
     from diger.study.table import collect, write_results
 
     with Console(stderr=True).status("reading bundles"):
         results = collect(loaded)
-    console = _paper()
+    console = _wide_stdout()
     console.print()
     print_results(console, loaded, results)
     for written in write_results(loaded, results) if write else ():
-        console.print(f"wrote {written}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"wrote {written}")
 
 
-def _paper() -> Console:
+def _wide_stdout() -> Console:
     """Standard output; where it is not a terminal, wide enough for every table."""
     console = Console()
     return console if console.is_terminal else Console(width=max(console.width, 120))
 
 
-def _close(outcome: Outcome) -> None:
+def _say_what_is_left(outcome: Outcome) -> None:
     """Say what was not done; a failure is an error, once everything else is through."""
-    from diger.errors import DigerError
-    from diger.text import printable
-
     console = Console(stderr=True)
     for key in outcome.elsewhere:
-        console.print(f"{key} is left to another process", highlight=False, markup=False)
+        print_line(console, f"{key} is left to another process")
     for key, why in outcome.failed.items():
-        line = f"{key} failed: {printable(why)}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"{key} failed: {printable(why)}")
     if outcome.failed:
         count = len(outcome.failed)
         raise DigerError(
@@ -144,15 +133,14 @@ def _close(outcome: Outcome) -> None:
 class _Lines:
     """Turns what a study tells into a progress bar and a line a run."""
 
-    def __init__(self, progress: Progress, console: Console) -> None:
+    def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.console = console
         self.bar = progress.add_task("", total=None, note="", visible=False)
         self.place = ""
 
     def say(self, text: str) -> None:
         """A line."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(self.progress.console, text)
 
     def began(self, run: Run, number: int, total: int, left: Estimate) -> None:
         """A run begins."""
@@ -169,7 +157,9 @@ class _Lines:
         if event["event"] == "epoch":
             completed = event["epoch"] - 1 + event["done"] / event["total"]
             total, note = event["epochs"], f"epoch {event['epoch']}/{event['epochs']}"
-            if event["line"] and not self.console.is_terminal:  # a log has no bar to look at
+            if (
+                event["line"] and not self.progress.console.is_terminal
+            ):  # a log has no bar to look at
                 self.say(f"{self.place}: {event['line']}")
         else:
             completed, total, note = event["done"], event["total"], f"ranking {event['split']}"
@@ -180,7 +170,6 @@ class _Lines:
     def ended(self, run: Run, cell: Cell | None, why: str) -> None:
         """The run is done, or is not."""
         from diger.study.show import ended
-        from diger.text import printable
 
         self.progress.update(self.bar, visible=False)
         self.say(printable(f"{run.key}: {why}") if cell is None else ended(cell))

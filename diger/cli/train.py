@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from diger.cli.terminal import note_column, print_line, progress_bars
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from diger.training.loop import EpochEvent
 
 TELL_EVERY_BATCHES = 20  # a progress bar needs no more
@@ -58,20 +60,11 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    console = Console(stderr=True)
     with (
         joined(device) as where,
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=json_lines or not (console.is_terminal and is_first()),
-            transient=True,
-        ) as progress,
+        progress_bars(note_column(), shown=not json_lines and is_first()) as progress,
     ):
-        watch = _Teller() if json_lines else _Watch(progress, console)
+        watch = _Teller() if json_lines else _Watch(progress)
         run(
             loaded,
             data,
@@ -95,16 +88,15 @@ def train(
 class _Watch:
     """Turns what a run tells into a progress bar and one line an epoch."""
 
-    def __init__(self, progress: Progress, console: Console) -> None:
+    def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.console = console
         self.bar = progress.add_task("starting", total=None, note="")
         self.began = time.monotonic()
         self.first: float | None = None
 
     def say(self, text: str) -> None:
         """A step began or ended."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(self.progress.console, text)
 
     def epoch(self, event: EpochEvent) -> None:
         """A batch or an epoch is done."""
