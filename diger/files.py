@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 class Staging:
-    """A locked temporary folder beside `target`; `publish` or `discard` it."""
+    """A locked temporary folder beside `target`; left without `publish`, it is discarded."""
 
     def __init__(self, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +54,12 @@ class Staging:
             if self._locks[0] is not None and self.folder.is_dir():
                 return
             self._unlock()
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
 
     def publish(self) -> None:
         """Rename the folder to the target; what was there is removed only afterwards."""

@@ -150,8 +150,8 @@ def test_only_known_names_are_written_and_once(tmp_path):
     ("change", "message"),
     [
         ({"arm": {"method": "differentiabel", "decay": "none", "noise": "none"}}, "did you mean"),
-        ({"seed": "0"}, "seed must be int"),
-        ({"dataset": {"simulated": None}}, r"dataset\.simulated must be bool, got nothing"),
+        ({"seed": "0"}, "seed cannot be '0'"),
+        ({"dataset": {"simulated": None}}, r"dataset\.simulated is missing"),
         ({"backbone": "gpt"}, "backbone must be one of"),
         ({"recipe": {"name": "demo", "made": object()}}, "recipe: made is a object"),
     ],
@@ -239,17 +239,9 @@ def test_torch_tensors_and_bfloat16():
     assert pack({"w": torch.from_numpy(plain)}) == pack({"w": plain})
 
 
-@pytest.mark.parametrize(
-    ("value", "metadata", "message"),
-    [
-        (np.array([object()]), {}, "dtype object"),
-        ([1, 2], {}, "is a list, not an array"),
-        (np.zeros(1), {"epoch": 3}, "metadata must be text"),
-    ],
-)
-def test_tensors_that_cannot_be_stored(value, metadata, message):
-    with pytest.raises(DigerError, match=message):
-        pack({"x": value}, metadata)
+def test_a_tensor_that_cannot_be_stored():
+    with pytest.raises(DigerError, match="x has dtype object"):
+        pack({"x": np.array([object()])})
 
 
 def test_list_shows_broken_ones_beside_the_rest(tmp_path):

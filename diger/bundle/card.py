@@ -19,12 +19,6 @@ from diger.bundle import documents, schema, tables
 from diger.bundle.documents import Config, Result, is_number
 from diger.errors import DigerError
 from diger.text import markdown
-from diger.tokenizer.stats import collision_stats, perplexity
-
-# The parts of a model card that are figures: metrics, the sibling's beside them, code usage.
-#
-# Everything that came from data or a configuration is escaped. A value that was not measured is
-# blank, and figures decoded in different ways never stand in one column.
 
 SHOWN = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@10")
 
@@ -78,15 +72,11 @@ def usage_section(codes: pd.DataFrame | None, about: Config) -> str:
     """How many codes are used, level by level; empty where there are no codes."""
     if codes is None or codes.empty:
         return ""
-    known = about.selected_epoch is not None and (codes["epoch"] == about.selected_epoch).any()
-    epoch = about.selected_epoch if known else codes["epoch"].max()
-    now, rows = codes[codes["epoch"] == epoch], []
-    for level, part in now.groupby("level"):
-        items = part["items"].to_numpy()
-        used, effective = int((items > 0).sum()), perplexity(items)
-        largest = items.max() / max(items.sum(), 1)
-        rows.append([f"{level}", f"{used:,} of {len(items):,}", f"{effective:,.1f}"])
-        rows[-1].append(f"{largest:.1%}")
+    epoch, levels = tables.code_use(codes, about.selected_epoch)
+    rows = [
+        [f"{u.level}", f"{u.used:,} of {u.size:,}", f"{u.effective:,.1f}", f"{u.largest:.1%}"]
+        for u in levels
+    ]
     facts = table(["level", "codes used", "effective codes", "items on the largest code"], rows)
     return f"{facts}\n\nEffective codes: exp of the entropy, at epoch {epoch}."
 
@@ -123,7 +113,10 @@ def _beside(about: Config, metrics: Mapping[str, Any], sibling: Sibling) -> str:
 def _comparable(
     ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> tuple[Result | None, Result | None]:
-    """The first test result of ours that the other bundle has with the same decoding."""
+    """The first test result of ours that the other bundle has with the same decoding.
+
+    Figures decoded in different ways never stand beside each other.
+    """
     for mine in documents.results(ours, "test"):
         for other in documents.results(theirs, "test"):
             if mine.get("decoding") == other.get("decoding"):
@@ -300,17 +293,16 @@ def _training(about: Config) -> str:
 
 
 def _sids(items: pd.DataFrame | None, codes: pd.DataFrame | None, about: Config) -> str:
-    sids = None if items is None else tables.sids(items)
-    if sids is None or not len(sids):
+    shares = None if items is None else tables.sid_shares(items)
+    if items is None or shares is None:
         return ""
-    unique = collision_stats(sids[:, :-1]).unique_share
+    alone, moved = shares
+    levels = len(schema.numbered_columns(items, "code_"))
     text = (
-        f"## Semantic IDs\n\n{len(sids):,} items, {sids.shape[1] - 1} levels and a suffix; "
-        f"{unique:.1%} of the items are alone on their codes."
+        f"## Semantic IDs\n\n{len(items):,} items, {levels} levels and a suffix; "
+        f"{alone:.1%} of the items are alone on their codes."
     )
-    start = tables.sids(items, "start") if items is not None else None
-    if start is not None:
-        moved = (sids[:, :-1] != start[:, :-1]).any(axis=1).mean()
+    if moved is not None:
         text += f" {moved:.1%} have codes other than at the start of joint training."
     usage = usage_section(codes, about)
     return f"{text}\n\n{usage}" if usage else text

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypedDict, TypeGuard
+from typing import Annotated, Any, Literal, TypedDict, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from diger.bundle import schema
+from diger.config import validate
 from diger.errors import DigerError, did_you_mean
 from diger.names import BACKBONES, METHODS
 from diger.text import printable
@@ -184,16 +186,16 @@ def headline(metrics: Mapping[str, Any], split: str) -> Result | None:
     return next(results(metrics, split), None)
 
 
-def check_config(config: object) -> None:
+def check_config(config: Mapping[str, Any]) -> None:
     """Raise DigerError unless `config` has what every reader of a bundle relies on."""
-    if not isinstance(config, Mapping):
-        raise DigerError(f"config.json must be an object, got {type(config).__name__}")
-    for path, kind in _CONFIG_KEYS.items():
+    understood = Config.read(config).model_dump()
+    for path in _NEEDED:
         value = _at(config, path)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            got = "nothing" if value is None else printable(repr(value), 40)
-            raise DigerError(f"config.json: {path} must be {kind.__name__}, got {got}")
-    for path, choices in _CONFIG_CHOICES.items():
+        if value is None:
+            raise DigerError(f"config.json: {path} is missing")
+        if value != _at(understood, path):
+            raise DigerError(f"config.json: {path} cannot be {printable(repr(value), 40)}")
+    for path, choices in _CHOICES.items():
         value = _at(config, path)
         if value not in choices:
             raise DigerError(
@@ -209,43 +211,31 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def check_metrics(metrics: object) -> None:
-    """Raise DigerError unless `metrics` is a `Metrics` whose numbers are numbers or null."""
-    if not isinstance(metrics, Mapping) or not isinstance(metrics.get("results"), list):
-        raise DigerError('metrics.json must be an object with a list "results"')
-    for i, result in enumerate(metrics["results"]):
-        where = f"metrics.json: results[{i}]"
-        if not isinstance(result, Mapping):
-            raise DigerError(f"{where} must be an object, got {type(result).__name__}")
-        if result.get("split") not in SPLITS:
-            raise DigerError(f"{where}.split must be one of {', '.join(SPLITS)}")
-        if not isinstance(result.get("decoding"), str) or not result["decoding"]:
-            raise DigerError(f"{where}.decoding must say how the items were decoded")
-        if not isinstance(result.get("metrics"), Mapping):
-            raise DigerError(f"{where}.metrics must be an object of numbers")
-        for group in ("metrics", "collision_corrected", "beyond_accuracy"):
-            for name, value in result.get(group, {}).items():
-                if value is not None and not is_number(value):
-                    raise DigerError(f"{where}.{group}.{name} must be a number or null")
+class _Written(_Entry):
+    """What a `Result` must be when it is written."""
+
+    split: Literal["validation", "test"]
+    decoding: Annotated[str, Field(min_length=1)]
+    metrics: dict[str, float | None]
+    collision_corrected: dict[str, float | None] = {}
+    beyond_accuracy: dict[str, float | None] = {}
 
 
-_CONFIG_KEYS: dict[str, type] = {
-    "format": int,
-    "name": str,
-    "dataset": dict,
-    "dataset.name": str,
-    "dataset.title": str,
-    "dataset.fingerprint": str,
-    "dataset.simulated": bool,
-    "dataset.text_may_be_published": bool,
-    "dataset.licence": str,
-    "arm": dict,
-    "arm.decay": str,
-    "recipe": dict,
-    "recipe.name": str,
-    "seed": int,
-}
-_CONFIG_CHOICES: dict[str, Collection[str]] = {
+class _Metrics(_Entry):
+    results: list[_Written]
+
+
+def check_metrics(metrics: dict[str, Any]) -> None:
+    """Raise DigerError unless `metrics` lists results whose numbers are numbers or null."""
+    validate(_Metrics, metrics, schema.METRICS)
+
+
+_NEEDED = (
+    *("format", "name", "seed", "recipe.name", "arm.decay"),
+    *("dataset.name", "dataset.title", "dataset.fingerprint", "dataset.licence"),
+    *("dataset.simulated", "dataset.text_may_be_published"),
+)
+_CHOICES: dict[str, Collection[str]] = {
     "arm.method": METHODS,
     "arm.noise": NOISES,
     "backbone": BACKBONES,

@@ -91,15 +91,15 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 @contextlib.contextmanager
-def located(path: Path, doing: str) -> Iterator[None]:
-    """Put the bundle's path before a DigerError, and make one of an OSError ("cannot `doing`")."""
+def located(place: object, doing: str) -> Iterator[None]:
+    """Put a bundle's place before a DigerError, and make one of an OSError ("cannot `doing`")."""
     try:
         yield
     except DigerError as error:
-        raise DigerError(f"{printable(path)}: {error}") from None
+        raise DigerError(f"{printable(place)}: {error}") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise DigerError(f"{printable(path)}: cannot {doing}: {reason}") from None
+        raise DigerError(f"{printable(place)}: cannot {doing}: {reason}") from None
 
 
 def parse_json(data: bytes, name: str) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from diger.bundle import documents, tables
+from diger.bundle.card import count
 from diger.bundle.documents import Config, is_number
 from diger.bundle.reader import BrokenBundle, Bundle
 from diger.text import printable
-from diger.tokenizer.stats import collision_stats, perplexity
 
 
 def print_bundle(console: Console, bundle: Bundle) -> None:
@@ -64,7 +64,7 @@ def listing(found: list[Bundle | BrokenBundle]) -> Group:
 def facts(bundle: Bundle) -> Table:
     """What it is: dataset, arm, training, cost."""
     about, dataset = bundle.about, bundle.about.dataset
-    sizes = {key: _count(getattr(dataset, key)) for key in ("users", "items", "events")}
+    sizes = {key: count(getattr(dataset, key)) for key in ("users", "items", "events")}
     table = Table.grid(padding=(0, 2))
     for label, value in (
         ("name", bundle.name),
@@ -78,7 +78,7 @@ def facts(bundle: Bundle) -> Table:
         ("backbone", about.backbone),
         ("recipe", about.recipe.get("name")),
         ("seed", about.seed),
-        ("parameters", _count(about.parameters)),
+        ("parameters", count(about.parameters)),
         ("selected epoch", about.selected_epoch),
         ("seconds", _pairs(about.seconds)),
         ("peak memory", _size(about.peak_memory_bytes) if about.peak_memory_bytes else None),
@@ -100,29 +100,20 @@ def metrics_table(metrics: dict[str, Any]) -> Table | None:
     table = plain_table("metric", *headers)
     for name in names:
         table.add_row(_shown(name), *(Text(_metric(r["metrics"].get(name))) for r in results))
-    table.add_row("users", *(_count(r.get("users")) for r in results))
+    table.add_row("users", *(count(r.get("users")) for r in results))
     return table
 
 
 def codebooks(bundle: Bundle) -> tuple[Table, str] | None:
-    """Use of each level at the selected epoch (else the last), and a line about collisions.
-
-    Effective codes is the perplexity: exp of the entropy of the items' codes.
-    """
-    codes, items = bundle.codes, bundle.items
-    if codes is None or codes.empty:
+    """Use of each level at the selected epoch (else the last), and a line about collisions."""
+    if bundle.codes is None or bundle.codes.empty:
         return None
-    selected = bundle.about.selected_epoch
-    known = selected is not None and (codes["epoch"] == selected).any()
-    epoch = selected if known else codes["epoch"].max()
+    epoch, levels = tables.code_use(bundle.codes, bundle.about.selected_epoch)
     table = plain_table("level", "codes used", "effective codes", "largest code")
-    for level, part in codes[codes["epoch"] == epoch].groupby("level"):
-        counts = part["items"].to_numpy()
-        largest = counts.max() / max(counts.sum(), 1)
-        table.add_row(
-            f"{level}", f"{(counts > 0).sum()}", f"{perplexity(counts):.1f}", f"{largest:.1%}"
-        )
-    return table, f"epoch {epoch}{_collisions(items)}"
+    for use in levels:
+        shares = (f"{use.effective:.1f}", f"{use.largest:.1%}")
+        table.add_row(f"{use.level}", f"{use.used}", *shares)
+    return table, f"epoch {epoch}{_collisions(bundle.items)}"
 
 
 def files(bundle: Bundle) -> Table:
@@ -134,15 +125,12 @@ def files(bundle: Bundle) -> Table:
 
 
 def _collisions(items: pd.DataFrame | None) -> str:
-    sids = None if items is None else tables.sids(items)
-    if items is None or sids is None:
+    shares = None if items is None else tables.sid_shares(items)
+    if shares is None:
         return ""
-    line = f"; {collision_stats(sids[:, :-1]).unique_share:.1%} of items alone on their codes"
-    start = tables.sids(items, "start")
-    if start is not None and len(start):
-        moved = (start[:, :-1] != sids[:, :-1]).any(axis=1).mean()
-        line += f", {moved:.1%} with codes other than at the start"
-    return line
+    alone, moved = shares
+    other = "" if moved is None else f", {moved:.1%} with codes other than at the start"
+    return f"; {alone:.1%} of items alone on their codes{other}"
 
 
 def plain_table(*headers: str) -> Table:
@@ -168,10 +156,6 @@ def _pairs(value: dict[str, Any]) -> str:
 
 def _metric(value: object) -> str:
     return f"{value:.4f}" if is_number(value) else ""
-
-
-def _count(value: object) -> str:
-    return f"{value:,}" if is_number(value) else ""
 
 
 def _size(size: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,24 @@ import pandas as pd
 from diger.bundle import schema
 from diger.errors import DigerError
 from diger.text import csv_cell
+from diger.tokenizer.stats import collision_stats, perplexity
 from diger.tokenizer.suffix import format_sid
 
 When = Literal["now", "start"]
+
+
+class LevelUse(NamedTuple):
+    """How the codes of a level are used.
+
+    used: of `size` codes, those that any item has. effective: perplexity, exp of the entropy.
+    largest: share of the items on the most used code.
+    """
+
+    level: int
+    used: int
+    size: int
+    effective: float
+    largest: float
 
 
 def items_frame(
@@ -63,6 +78,30 @@ def sids(items: pd.DataFrame, when: When = "now") -> np.ndarray | None:
     code, suffix = ("code_", "suffix") if when == "now" else ("start_code_", "start_suffix")
     names = schema.numbered_columns(items, code)
     return items[[*names, suffix]].to_numpy(dtype=np.int64) if names else None
+
+
+def code_use(codes: pd.DataFrame, selected: int | None) -> tuple[int, list[LevelUse]]:
+    """The epoch `selected`, where the codes table has it, else its last; the use of codes then."""
+    last = int(codes["epoch"].max())
+    epoch = selected if selected in codes["epoch"].unique() else last
+    levels = []
+    for level, part in codes[codes["epoch"] == epoch].groupby("level"):
+        items = part["items"].to_numpy()
+        used, largest = int((items > 0).sum()), items.max() / max(items.sum(), 1)
+        levels.append(LevelUse(level, used, len(items), perplexity(items), largest))
+    return epoch, levels
+
+
+def sid_shares(items: pd.DataFrame) -> tuple[float, float | None] | None:
+    """Shares of items alone on their codes, and with codes other than at the start.
+
+    The second is None where nothing is known of a start; all is where there are no SIDs.
+    """
+    now, start = sids(items), sids(items, "start")
+    if now is None or not len(now):
+        return None
+    moved = None if start is None else float((start[:, :-1] != now[:, :-1]).any(axis=1).mean())
+    return collision_stats(now[:, :-1]).unique_share, moved
 
 
 def topk_frame(users: np.ndarray, item_rows: np.ndarray) -> pd.DataFrame:

@@ -1,9 +1,8 @@
 """Safetensors as bytes, with and without torch.
 
-Writing takes numpy arrays or torch tensors (torch is imported only for the latter) and is
-deterministic: the library writes metadata in random order, so the header is put in order again.
-Reading always gives numpy. Numpy has no bfloat16; such tensors are widened to float32, which
-holds every bfloat16 value exactly.
+Writing takes numpy arrays or torch tensors and is deterministic: the library writes metadata in
+random order, so the header is put in order again. Reading always gives numpy. Numpy has no
+bfloat16; such tensors are widened to float32, which holds every bfloat16 value exactly.
 
 Matrices with many rows of zeros, as hashed tables of a small catalogue have, are written without
 them: `NAME` holds the other rows, and `NAME@rows` a boolean for every row. Reading puts them back.
@@ -12,7 +11,6 @@ them: `NAME` holds the other rows, and `NAME@rows` a boolean for every row. Read
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +42,7 @@ _DTYPES: dict[str, Any] = {
     "U8": "u1",
     "BOOL": "?",
 }
+_STORED = frozenset(map(np.dtype, _DTYPES.values()))
 
 
 def pack(
@@ -52,25 +51,17 @@ def pack(
     """The safetensors file of `tensors`; equal input gives equal bytes.
 
     Tensors that share memory are written once each. Raises DigerError for a dtype without a
-    safetensors name (objects, strings), and for metadata that is not text.
+    safetensors name (objects, strings).
     """
-    notes = dict(metadata or {})
-    for key, value in notes.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise DigerError(f"tensor metadata must be text: {key!r} is {type(value).__name__}")
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, np.ndarray) and not _is_torch(tensor):
-            raise DigerError(f"tensor {name} is a {type(tensor).__name__}, not an array")
-    tensors = _without_zero_rows(tensors)
-    if not any(map(_is_torch, tensors.values())):
-        arrays = {}
-        for name, tensor in sorted(tensors.items()):
-            array = np.asarray(tensor, order="C")
-            if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-                raise DigerError(f"tensor {name} has dtype {array.dtype}, which cannot be stored")
-            arrays[name] = array
-        return _ordered(numpy_tensors.save(arrays, metadata=notes or None))
-    return _ordered(_pack_torch(tensors, notes))
+    arrays = {}
+    for name, tensor in sorted(_without_zero_rows(tensors).items()):
+        if not isinstance(tensor, np.ndarray):
+            is_bfloat16 = str(tensor.dtype) == "torch.bfloat16"
+            tensor = (tensor.float() if is_bfloat16 else tensor).numpy(force=True)
+        if tensor.dtype not in _STORED:
+            raise DigerError(f"tensor {name} has dtype {tensor.dtype}, which cannot be stored")
+        arrays[name] = np.asarray(tensor, order="C")
+    return _ordered(numpy_tensors.save(arrays, metadata=dict(metadata or {}) or None))
 
 
 def unpack(data: bytes, name: str) -> dict[str, np.ndarray]:
@@ -136,25 +127,6 @@ def metadata_of(data: bytes, name: str) -> dict[str, str]:
     if not isinstance(notes, dict) or not all(isinstance(v, str) for v in notes.values()):
         raise DigerError(f"{name} is not a valid safetensors file: metadata must be text")
     return notes
-
-
-def _is_torch(value: object) -> bool:
-    """Whether `value` is a torch tensor; where torch was never imported, nothing is."""
-    loaded = sys.modules.get("torch")
-    return loaded is not None and isinstance(value, loaded.Tensor)
-
-
-def _pack_torch(tensors: Mapping[str, Any], notes: dict[str, str]) -> bytes:
-    import torch
-    from safetensors import torch as torch_tensors
-
-    plain = {}
-    for name, tensor in sorted(tensors.items()):
-        if isinstance(tensor, np.ndarray):
-            tensor = torch.from_numpy(np.array(tensor))
-        # The copy parts tensors that share memory, which safetensors refuses.
-        plain[name] = tensor.detach().to("cpu", copy=True).contiguous()
-    return torch_tensors.save(plain, metadata=notes or None)
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:

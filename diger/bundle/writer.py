@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,29 +60,18 @@ class BundleWriter:
             self._staging = files.Staging(self.path)
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        staging = self._open()
-        self._staging = None
-        if error is not None:
-            staging.discard()
-            return
-        try:
-            with located(self.path, "be written"):
-                self._check_whole()
-                kind = schema.kind_of(set(self._files))
-                manifest = Manifest(schema.FORMAT_VERSION, kind, self._files)
-                _write(staging.folder / schema.MANIFEST, manifest.to_bytes())
-                # Somebody else may have written to the path in the meantime.
-                _refuse(self.path, force=self._force)
-                staging.publish()
-        except BaseException:
-            staging.discard()
-            raise
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        with self._open() as staging, located(self.path, "be written"):
+            self._staging = None
+            if error_type is not None:
+                return
+            self._check_whole()
+            kind = schema.kind_of(set(self._files))
+            manifest = Manifest(schema.FORMAT_VERSION, kind, self._files)
+            _write(staging.folder / schema.MANIFEST, manifest.to_bytes())
+            # Somebody else may have written to the path in the meantime.
+            _refuse(self.path, force=self._force)
+            staging.publish()
 
     def json(self, name: str, obj: Mapping[str, Any]) -> None:
         """Write `config.json` or `metrics.json` (see `diger.bundle.documents`).

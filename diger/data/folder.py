@@ -68,12 +68,9 @@ def write_folder(target: Path) -> Iterator[Path]:
     Call `check_target` first: whatever is at `target` is replaced.
     """
     try:
-        staging = Staging(target)
-        try:
+        with Staging(target) as staging:
             yield staging.folder
             staging.publish()
-        finally:
-            staging.discard()
     except OSError as error:
         raise DigerError(f"cannot write {target}: {error.strerror or error}") from error
 

@@ -10,10 +10,10 @@ the usual places only, HF_TOKEN or `hf auth login`, and never get into a message
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,9 @@ from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
+    from huggingface_hub.hf_api import RepoFile
 
 TIMEOUT = 60.0  # seconds without a byte in either direction; the client alone would wait for ever
-
-Say = Callable[[str], None]
 
 _TOKEN = re.compile(r"hf_[A-Za-z0-9_]{8,}|(?i:bearer)\s+\S+")
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -38,11 +36,6 @@ _BETWEEN = "a proxy or a login page may be in between, or HF_ENDPOINT may be wro
 
 class Unreachable(DigerError):
     """No answer, or none that says anything about the repository: a copy in the cache will do."""
-
-
-def say_on_stderr(text: str) -> None:
-    """Print a note where it does not mix with results."""
-    print(printable(redact(text)), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -103,14 +96,30 @@ def current_token() -> str | None:
     return None
 
 
-def status_of(error: BaseException | None) -> int | None:
+def status_of(error: BaseException) -> int | None:
     """The HTTP status behind an error of the Hub's client; None where there was no answer."""
-    while error is not None:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if isinstance(status, int):
-            return status
-        error = error.__cause__
+    for cause in _causes(error):
+        response: Any = getattr(cause, "response", None)
+        if response is not None:
+            return int(response.status_code)
     return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those it was raised from: the client wraps those of the HTTP library."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+# How an error is called where there was no answer, and what that means.
+_LOST = {
+    "Offline": "HF_HUB_OFFLINE is set",
+    "Timeout": "no answer in time",
+    "Connect": "no connection",
+    "Proxy": "the proxy failed",
+    "": "the connection was cut",
+}
 
 
 def _explain(error: Exception) -> tuple[type[DigerError], str]:
@@ -125,12 +134,10 @@ def _explain(error: Exception) -> tuple[type[DigerError], str]:
         return Unreachable if status == 429 or status >= 500 else DigerError, _answer(status, error)
     if isinstance(error, errors.LocalTokenNotFoundError):
         return DigerError, f"you are not logged in: {_LOGIN}"
-    chain = [error, error.__cause__, getattr(error.__cause__, "__cause__", None)]
-    lost = (errors.OfflineModeIsEnabled, errors.HTTPError, ConnectionError, TimeoutError)
-    cause = next((one for one in chain if isinstance(one, lost)), None)
+    lost = (errors.HTTPError, ConnectionError, TimeoutError)
+    cause = next((cause for cause in _causes(error) if isinstance(cause, lost)), None)
     if cause is not None:
-        offline = isinstance(cause, errors.OfflineModeIsEnabled)
-        reason = "HF_HUB_OFFLINE is set" if offline else _transport(cause)
+        reason = next(said for part, said in _LOST.items() if part in type(cause).__name__)
         return Unreachable, (
             f"the Hub cannot be reached ({reason}); check the network, or work from a copy: a "
             "folder, or an address that is in the cache"
@@ -141,8 +148,12 @@ def _explain(error: Exception) -> tuple[type[DigerError], str]:
         if error.strerror or error.filename:
             where = f" {error.filename}" if error.filename else ""
             return DigerError, f"the system refused{where}: {error.strerror or 'no reason given'}"
-    elif _raised_here(error):
-        raise error
+    else:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").startswith(
+            "diger."
+        ):  # no answer of the Hub's: a bug here
+            raise error
     return Unreachable, f"the Hub's answer was not understood; {_BETWEEN}"
 
 
@@ -177,26 +188,6 @@ def _answer(status: int, error: BaseException) -> str:
     return f"the Hub refused ({status}){said}"
 
 
-def _transport(error: BaseException) -> str:
-    """A connection's fault in a word or two."""
-    name = type(error).__name__
-    words = {
-        "Timeout": "no answer in time",
-        "Connect": "no connection",
-        "Proxy": "the proxy failed",
-    }
-    return next((text for part, text in words.items() if part in name), "the connection was cut")
-
-
-def _raised_here(error: BaseException) -> bool:
-    """Whether an error comes from a line of this package, and so is no answer of the Hub's."""
-    trace, module = error.__traceback__, ""
-    while trace is not None:
-        module = str(trace.tb_frame.f_globals.get("__name__", ""))
-        trace = trace.tb_next
-    return module.partition(".")[0] == "diger"
-
-
 # What a repository on the Hub holds: its commit, its files, and whether they are ours already.
 #
 # The Hub names a large file by its SHA-256 and a small one by git's SHA-1 of it, so two files can
@@ -206,31 +197,12 @@ BUNDLE_FILES = frozenset((*schema.ALLOWED, schema.MANIFEST))
 
 
 @dataclass(frozen=True)
-class RemoteFile:
-    """One file at a commit: `sha256` for large files, `git_sha1` of its content for small ones."""
-
-    size: int
-    git_sha1: str
-    sha256: str | None
-
-    def holds(self, data: bytes) -> bool:
-        """Whether it has exactly this content."""
-        if self.sha256 is not None:
-            return self.sha256 == hashlib.sha256(data).hexdigest()
-        return self.git_sha1 == git_sha1(data)
-
-    def contradicts(self, entry: FileEntry) -> bool:
-        """Whether its size or SHA-256, as far as the Hub tells, is not the entry's."""
-        return self.size != entry.size or self.sha256 not in (None, entry.sha256)
-
-
-@dataclass(frozen=True)
 class Remote:
     """A repository at one commit; `files` by name, those in folders left out."""
 
     commit: str
     private: bool
-    files: dict[str, RemoteFile]
+    files: dict[str, RepoFile]
 
     @property
     def is_bundle(self) -> bool:
@@ -240,31 +212,22 @@ class Remote:
 
 def look(api: HfApi, address: Address) -> Remote:
     """A repository at a revision; raises the client's errors."""
+    from huggingface_hub.hf_api import RepoFile
+
     info = api.model_info(address.repo_id, revision=address.revision)
     if info.sha is None:
         raise LookupError("an answer without a commit")
-    return Remote(info.sha, info.private is True, list_files(api, address.repo_id, info.sha))
+    tree = api.list_repo_tree(address.repo_id, revision=info.sha)
+    files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    return Remote(info.sha, info.private is True, files)
 
 
-def list_files(api: HfApi, repo_id: str, commit: str) -> dict[str, RemoteFile]:
-    """Files at a commit by name; raises the client's errors."""
-    from huggingface_hub.hf_api import RepoFile
-
-    return {
-        file.path: RemoteFile(
-            file.lfs.size if file.lfs else file.size,
-            file.blob_id,
-            file.lfs.sha256 if file.lfs else None,
-        )
-        for file in api.list_repo_tree(repo_id, revision=commit)
-        if isinstance(file, RepoFile)
-    }
+def entry_of(file: RepoFile) -> FileEntry:
+    """Size and SHA-256 of a file; no SHA-256 of a small one, which the Hub knows by git's name."""
+    return FileEntry(file.lfs.sha256, file.lfs.size) if file.lfs else FileEntry("", file.size)
 
 
-def git_sha1(data: bytes) -> str:
-    """Git's name for a file with this content.
-
-    >>> git_sha1(b"")
-    'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
-    """
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+def contradicts(file: RepoFile, entry: FileEntry) -> bool:
+    """Whether a file's size or SHA-256, as far as the Hub tells, is not the entry's."""
+    told = entry_of(file)
+    return told.size != entry.size or told.sha256 not in ("", entry.sha256)

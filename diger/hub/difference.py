@@ -19,7 +19,7 @@ from diger.bundle.manifest import FileEntry, parse_json
 from diger.bundle.reader import Bundle
 from diger.bundle.settings import leaves
 from diger.hub.address import is_address, parse
-from diger.hub.client import look, talking
+from diger.hub.client import contradicts, entry_of, look, talking
 from diger.hub.fetch import bring, remote_manifest
 
 PRESENTATION = frozenset((schema.CARD, schema.PICTURE))
@@ -91,11 +91,8 @@ def _side(place: str | os.PathLike[str]) -> Side:
         config, metrics = (parse_json((folder / n).read_bytes(), n) for n in schema.JSON_FILES)
     files = {
         # Somebody may have changed a file on the Hub without the manifest.
-        name: FileEntry(there.files[name].sha256 or "", there.files[name].size)
-        if there.files[name].contradicts(entry)
-        else entry
+        name: entry_of(there.files[name]) if contradicts(there.files[name], entry) else entry
         for name, entry in manifest.files.items()
-        if name in there.files
     }
     return Side(f"{address} ({there.commit[:12]})", files, config, metrics)
 

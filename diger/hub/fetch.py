@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -25,8 +25,7 @@ from diger.bundle.writer import check_target
 from diger.errors import DigerError
 from diger.files import Staging
 from diger.hub.address import Address, is_address, parse
-from diger.hub.client import Remote, Say, Unreachable, look, say_on_stderr, talking
-from diger.text import printable
+from diger.hub.client import Remote, Unreachable, contradicts, look, talking
 
 _SAFE = "What came is kept, and nothing half-done is used; the same command goes on"
 
@@ -41,25 +40,17 @@ class Pulled:
     was_there: bool
 
 
-def local_path(path_or_address: str | os.PathLike[str], *, say: Say = say_on_stderr) -> Path:
-    """A folder for whatever names a bundle: a path as it is, an address after fetching it.
-
-    Args:
-        path_or_address: a path, or `hub://owner/name@revision`.
-        say: gets notes for people.
-    """
+def local_path(path_or_address: str | os.PathLike[str]) -> Path:
+    """A folder for whatever names a bundle: a path as it is, `hub://owner/name` after fetching."""
     if not is_address(path_or_address):
         return Path(path_or_address)
-    return fetch(parse(path_or_address), say=say)
+    return fetch(parse(path_or_address))
 
 
-def fetch(address: Address, *, again: bool = False, say: Say = say_on_stderr) -> Path:
+def fetch(address: Address, *, again: bool = False) -> Path:
     """The checked folder of an address, fetched where it is not here.
 
-    Args:
-        address: what to fetch.
-        again: hash the folder's files as well, and fetch it anew where they are damaged.
-        say: gets notes for people.
+    With `again` the folder's files are hashed as well, and fetched anew where they are damaged.
     """
     if address.is_pinned and _is_whole(folder_of(address, address.revision), every_byte=again):
         return folder_of(address, address.revision)
@@ -68,14 +59,14 @@ def fetch(address: Address, *, again: bool = False, say: Say = say_on_stderr) ->
         with talking(doing) as api:
             there = look(api, address)
     except Unreachable as error:
-        return _last_seen(address, error, say)
+        return _last_seen(address, error)
     folder = folder_of(address, there.commit)
     if not _is_whole(folder, every_byte=again):
         with talking(doing, safe=_SAFE):
             _fetch(address, there, folder)
     if not address.is_pinned:  # for when the Hub cannot be asked what a branch or a tag means
         with contextlib.suppress(OSError):  # a cache that may not be written is still a cache
-            note = folder_of(address, "refs") / quote(address.revision, safe="")
+            note = _note_of(address)
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(there.commit)
     return folder
@@ -86,7 +77,6 @@ def pull(
     out: str | Path | None = None,
     *,
     force: bool = False,
-    say: Say = say_on_stderr,
 ) -> Pulled:
     """Fetch a bundle, check every byte, and put it at `out`, whole or not at all.
 
@@ -94,11 +84,10 @@ def pull(
         address: `owner/name`, `owner/name@revision`, or the same with `hub://`.
         out: the folder to write; by default `checkpoints/<name>`.
         force: replace another bundle that is there.
-        say: gets notes for people.
     """
     wanted = parse(address)
     target = Path("checkpoints") / wanted.name if out is None else Path(out)
-    folder = fetch(wanted, again=True, say=say)
+    folder = fetch(wanted, again=True)
     fetched = Bundle.open(folder)
     with contextlib.suppress(DigerError):
         if Bundle.open(target).hash == fetched.hash:
@@ -106,15 +95,11 @@ def pull(
     with located(target, "be written"):
         absolute = target.absolute()
         check_target(absolute, force=force)
-        staging = Staging(absolute)
-        try:
+        with Staging(absolute) as staging:
             for name in (*fetched.manifest.files, schema.MANIFEST):
                 # A copy: what people do to their folder must not reach the cache.
                 shutil.copyfile(folder / name, staging.folder / name)
             staging.publish()
-        except BaseException:
-            staging.discard()
-            raise
     return Pulled(wanted, target, folder.name, was_there=False)
 
 
@@ -126,6 +111,11 @@ def folder_of(address: Address, commit: str) -> Path:
     return base / f"{address.owner}--{address.name}" / commit
 
 
+def _note_of(address: Address) -> Path:
+    """The file that says which commit a branch or a tag was when it was last asked for."""
+    return folder_of(address, "refs") / quote(address.revision, safe="")
+
+
 def remote_manifest(address: Address, there: Remote, folder: Path) -> Manifest:
     """The manifest at a commit, fetched into `folder`; what it lists must be there."""
     if not there.is_bundle:
@@ -133,7 +123,7 @@ def remote_manifest(address: Address, there: Remote, folder: Path) -> Manifest:
     if there.files[schema.MANIFEST].size > MAX_BYTES:
         raise DigerError(f"{address}: its manifest.json is far too large to be one")
     bring(address, there.commit, [schema.MANIFEST], folder)
-    with _named(address):
+    with located(address, "be read"):
         manifest = Manifest.parse((folder / schema.MANIFEST).read_bytes())
         for name in sorted(manifest.files):
             if name not in there.files:
@@ -163,9 +153,9 @@ def _fetch(address: Address, there: Remote, folder: Path) -> None:
         if _is_whole(folder, every_byte=True):  # another process was faster
             return
         manifest = remote_manifest(address, there, aside)
-        with _named(address):
+        with located(address, "be fetched"):
             for name, entry in sorted(manifest.files.items()):
-                if there.files[name].contradicts(entry):
+                if contradicts(there.files[name], entry):
                     raise DigerError(
                         f"{name} on the Hub is not the file that its manifest lists: it was "
                         "changed there afterwards; take an earlier revision, or ask its owner to "
@@ -174,7 +164,7 @@ def _fetch(address: Address, there: Remote, folder: Path) -> None:
         bring(address, there.commit, sorted(manifest.files), aside)
         shutil.rmtree(aside / ".cache", ignore_errors=True)  # the client's notes for going on
         try:
-            with _named(address):
+            with located(address, "be read"):
                 Bundle.open(aside)
         except DigerError as error:
             shutil.rmtree(aside)
@@ -183,17 +173,18 @@ def _fetch(address: Address, there: Remote, folder: Path) -> None:
         aside.rename(folder)
 
 
-def _last_seen(address: Address, error: Unreachable, say: Say) -> Path:
+def _last_seen(address: Address, error: Unreachable) -> Path:
     """The folder of the last known meaning of an address; `error` where nothing is known of it."""
     commit = address.revision
     if not address.is_pinned:
         with contextlib.suppress(OSError, ValueError):
-            commit = (folder_of(address, "refs") / quote(address.revision, safe="")).read_text()
+            commit = _note_of(address).read_text()
     folder = folder_of(address, commit)
     if not Address(address.repo_id, commit).is_pinned or not _is_whole(folder):
         raise DigerError(f"{error}. It is not in the cache either")
     if not address.is_pinned:
-        say(f"the Hub cannot be reached: taking {address} as last seen, commit {commit[:12]}")
+        note = f"the Hub cannot be reached: taking {address} as last seen, commit {commit[:12]}"
+        print(note, file=sys.stderr)  # where it does not mix with results
     return folder
 
 
@@ -204,12 +195,3 @@ def _is_whole(folder: Path, *, every_byte: bool = False) -> bool:
     except DigerError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _named(address: Address) -> Iterator[None]:
-    """Put the address before a DigerError."""
-    try:
-        yield
-    except DigerError as error:
-        raise DigerError(f"{printable(address)}: {error}") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diger.bundle.card import TAGS
-from diger.bundle.documents import is_number
+from diger.bundle.documents import Config, is_number
 from diger.errors import DigerError
 from diger.hub.address import parse_repo_id
 from diger.hub.client import current_token, talking
@@ -15,8 +15,6 @@ from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import Collection, HfApi
-
-_MAX_DESCRIPTION = 150  # the Hub's limit
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,6 @@ def collect(
     names = list(dict.fromkeys(map(parse_repo_id, repo_ids)))
     if not names:
         raise DigerError("a collection needs at least one bundle: give owner/name")
-    if not title.strip():
-        raise DigerError("a collection needs a title")
-    if description is not None and len(description) > _MAX_DESCRIPTION:
-        raise DigerError(f"the description may have {_MAX_DESCRIPTION} characters at most")
     doing = f"collecting {printable(title, 60)}"
     bundles = [_bundle(name, doing) for name in names]
     with talking(doing, safe="Bundles that are in stay in; the same command goes on") as api:
@@ -155,7 +149,8 @@ def _listed(model: Any) -> Listed:
     card: Mapping[str, Any] = {} if data is None else data.to_dict()
     ours = card.get("diger")
     ours = ours if isinstance(ours, Mapping) else {}
-    seed, dataset = ours.get("seed"), card.get("dataset")
+    dataset = {"name": card.get("dataset")}
+    about = Config.read({"arm": ours, "seed": ours.get("seed"), "dataset": dataset})
     metrics: dict[str, float] = {}
     for result in getattr(data, "eval_results", None) or ():
         name = str(result.metric_name or "").partition(" (")[0]  # "recall@10 (decoding)"
@@ -165,9 +160,9 @@ def _listed(model: Any) -> Listed:
         repo_id=str(model.id),
         private=model.private is True,
         updated=None if model.last_modified is None else model.last_modified.date().isoformat(),
-        dataset=dataset if isinstance(dataset, str) else None,
-        method=ours["method"] if isinstance(ours.get("method"), str) else None,
-        decay=ours["decay"] if isinstance(ours.get("decay"), str) else None,
-        seed=seed if isinstance(seed, int) else None,
+        dataset=about.dataset.name or None,
+        method=about.arm.method or None,
+        decay=about.arm.decay or None,
+        seed=about.seed,
         metrics=metrics,
     )

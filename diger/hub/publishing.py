@@ -12,31 +12,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diger.bundle.card import Sibling
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
-from diger.hub.address import Address, is_address, parse, parse_repo_id
+from diger.hub.address import Address, parse, parse_repo_id
 from diger.hub.client import (
     BUNDLE_FILES,
     Remote,
-    RemoteFile,
-    Say,
     Unreachable,
+    contradicts,
     current_token,
-    list_files,
     look,
-    say_on_stderr,
     status_of,
     talking,
 )
 from diger.hub.fetch import local_path
-from diger.hub.release import Release, find_sibling, make_release, named_sibling
+from diger.hub.release import Release, make_release, sibling_of
 from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
 
-NO_SIBLING = "none"
 # What a repository may hold before its first bundle.
 _HARMLESS = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
 _UNTOUCHED = "Nothing on the Hub was changed"
@@ -48,8 +44,8 @@ class Published:
 
     commit: None in a dry run. url: its page. private: whether only its owner sees it.
     exists: whether the repository was there before; None where the Hub could not be asked.
-    sizes: bytes of every file by name. send, same, remove: names of files to send, there already,
-    and of an earlier bundle to remove. notes: what the owner should know.
+    sizes: bytes of every file by name. send, remove: names of files that are not there already, and
+    of those of an earlier bundle. notes: what the owner should know.
     """
 
     address: Address
@@ -59,7 +55,6 @@ class Published:
     exists: bool | None
     sizes: dict[str, int]
     send: tuple[str, ...]
-    same: tuple[str, ...]
     remove: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -75,7 +70,6 @@ def publish(
     keep_card: bool = False,
     without_text: bool = False,
     dry_run: bool = False,
-    say: Say = say_on_stderr,
 ) -> Published:
     """Publish a bundle as a model repository.
 
@@ -91,13 +85,12 @@ def publish(
         keep_card: send the bundle's README.md as it is.
         without_text: leave item text out even where it may go; elsewhere it never goes.
         dry_run: change nothing, tell what would be done.
-        say: gets notes for people while it works.
     """
     repo_id = parse_repo_id(repo_id)
     if tag is not None:
         parse(f"{repo_id}@{tag}")  # a tag nobody could load by is refused before anything is sent
-    opened = Bundle.open(local_path(bundle, say=say))
-    beside, note = _sibling(opened, bundle, sibling, say)
+    opened = Bundle.open(local_path(bundle))
+    beside, note = sibling_of(opened, bundle, sibling)
     release = make_release(
         opened,
         repo_id,
@@ -133,27 +126,10 @@ def publish(
         return plan
     commit = _send(release, plan, there)
     if tag is not None and tagged is None:
-        with talking(
-            f"tagging {repo_id}", safe=f"The bundle is there, at commit {commit[:12]}"
-        ) as api:
+        stands = f"The bundle is there, at commit {commit[:12]}"
+        with talking(f"tagging {repo_id}", safe=stands) as api:
             api.create_tag(repo_id, tag=tag, revision=commit)
     return replace(plan, commit=commit)
-
-
-def _sibling(
-    opened: Bundle, given: str | Path, sibling: str | Path | None, say: Say
-) -> tuple[Sibling | None, tuple[str, ...]]:
-    """The card's sibling, and a note where it was found and not named."""
-    if sibling is not None:
-        if str(sibling) == NO_SIBLING:
-            return None, ()
-        other = Bundle.open(local_path(sibling, say=say))
-        return named_sibling(opened, other, sibling), ()
-    found = None if is_address(given) else find_sibling(opened)
-    if found is None:
-        return None, ()
-    beside, path = found
-    return beside, (f"the card sets it beside {printable(path.name, 80)} (--sibling to choose)",)
 
 
 def _look_if_there(api: HfApi, repo_id: str) -> Remote | None:
@@ -204,7 +180,6 @@ def _plan(
             )
         if there.private and public:
             notes = (*notes, "the repository is private and stays so: its settings can change it")
-    same = {name for name in release.files if _is_there(release, name, files)}
     return Published(
         address=Address(repo_id),
         commit=None,
@@ -212,18 +187,19 @@ def _plan(
         private=there.private if there is not None else not public,
         exists=there is not None if asked else None,
         sizes={name: entry.size for name, entry in sorted(release.entries.items())},
-        send=tuple(sorted(release.files.keys() - same)),
-        same=tuple(sorted(same)),
+        send=tuple(name for name in sorted(release.files) if not _is_there(release, name, files)),
         remove=tuple(sorted((files.keys() & BUNDLE_FILES) - release.files.keys())),
         notes=notes,
     )
 
 
-def _is_there(release: Release, name: str, files: dict[str, RemoteFile]) -> bool:
+def _is_there(release: Release, name: str, files: dict[str, RepoFile]) -> bool:
     """Whether the file `name` of `files` has the release's content."""
-    if name not in files or files[name].contradicts(release.entries[name]):
+    from huggingface_hub.utils.sha import git_hash
+
+    if name not in files or contradicts(files[name], release.entries[name]):
         return False
-    return files[name].sha256 is not None or files[name].holds(release.content(name))
+    return files[name].lfs is not None or files[name].blob_id == git_hash(release.content(name))
 
 
 def _send(release: Release, plan: Published, there: Remote | None) -> str:
@@ -242,22 +218,20 @@ def _send(release: Release, plan: Published, there: Remote | None) -> str:
         "What has arrived is kept there and nobody sees a change, so the same command goes on "
         "where this one stopped"
     )
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        # From memory: what is sent is what was hashed.
-        *(CommitOperationAdd(name, release.content(name)) for name in plan.send),
-        *(CommitOperationDelete(name) for name in plan.remove),
-    ]
+    # From memory: what is sent is what was hashed.
+    added = [CommitOperationAdd(name, release.content(name)) for name in plan.send]
+    removed = [CommitOperationDelete(name) for name in plan.remove]
     with talking(doing, safe=kept) as api, warnings.catch_warnings():
         # The client asks whether tables belong to a model: here they do.
         warnings.filterwarnings("ignore", message="It seems that you are about to commit a data")
         made = api.create_commit(
             repo_id,
-            list(operations),
+            [*added, *removed],
             commit_message="Publish a DIGER bundle",
             parent_commit=there.commit,  # refused by the Hub where somebody else came first
         )
     with talking(doing, safe="The commit was made; the same command checks it again") as api:
-        stored = list_files(api, repo_id, str(made.oid))
+        stored = look(api, Address(repo_id, str(made.oid))).files
     wrong = [name for name in release.files if not _is_there(release, name, stored)]
     if wrong:
         raise DigerError(

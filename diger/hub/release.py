@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,11 @@ from diger.bundle.settings import leaves
 from diger.errors import DigerError
 from diger.hub.address import is_address, parse
 from diger.hub.client import current_token
+from diger.hub.fetch import local_path
+from diger.names import SID_METHODS
 from diger.text import printable
+
+NO_SIBLING = "none"
 
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
 _LOCAL_PATH = re.compile(r"(?:/|~/|[A-Za-z]:\\|\\\\)[\w .~-]+[/\\].+")
@@ -40,12 +44,7 @@ class Release:
 
     files: Mapping[str, bytes | Path]
     entries: Mapping[str, FileEntry]
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def size(self) -> int:
-        """Bytes in all."""
-        return sum(entry.size for entry in self.entries.values())
+    notes: tuple[str, ...]
 
     def content(self, name: str) -> bytes:
         """A file's bytes; DigerError where it changed since the release was made."""
@@ -158,16 +157,26 @@ def _local_paths(config: Mapping[str, Any]) -> Iterator[str]:
 
 # The bundle to set beside this one: the same data and backbone, static against joint training.
 
-_COUNTERPARTS = {
-    "static": ("differentiable",),
-    "differentiable": ("static",),
-    "detached": ("static",),
-    "ste": ("static",),
-}
 
+def sibling_of(
+    bundle: Bundle, given: str | Path, named: str | Path | None
+) -> tuple[Sibling | None, tuple[str, ...]]:
+    """What the card sets `bundle` beside, and a note where it was found and not named.
 
-def named_sibling(bundle: Bundle, other: Bundle, given: str | Path) -> Sibling:
-    """`other`, which the user named, as the sibling of `bundle`."""
+    Args:
+        bundle: what is published.
+        given: how the user called it.
+        named: the sibling as the user named it, NO_SIBLING among it; None to find one.
+    """
+    if named is None:
+        best = None if is_address(given) else _find_sibling(bundle)
+        if best is None:
+            return None, ()
+        note = f"the card sets it beside {printable(best.path.name, 80)} (--sibling to choose)"
+        return Sibling(best.config, best.metrics), (note,)
+    if str(named) == NO_SIBLING:
+        return None, ()
+    other = Bundle.open(local_path(named))
     here, there = bundle.about, other.about
     for what, ours, theirs in (
         ("data", here.dataset.fingerprint, there.dataset.fingerprint),
@@ -175,21 +184,23 @@ def named_sibling(bundle: Bundle, other: Bundle, given: str | Path) -> Sibling:
     ):
         if ours != theirs:
             raise DigerError(
-                f"{printable(given, 120)} is no sibling of {printable(bundle.name, 80)}: its "
+                f"{printable(named, 120)} is no sibling of {printable(bundle.name, 80)}: its "
                 f"{what} is another ({printable(theirs, 16)}, not {printable(ours, 16)}), so "
                 "their figures do not compare"
             )
-    repository = parse(given).repo_id if is_address(given) else None
-    return Sibling(other.config, other.metrics, repository)
+    repository = parse(named).repo_id if is_address(named) else None
+    return Sibling(other.config, other.metrics, repository), ()
 
 
-def find_sibling(bundle: Bundle) -> tuple[Sibling, Path] | None:
+def _find_sibling(bundle: Bundle) -> Bundle | None:
     """The best sibling among the bundles in the same folder; None where there is none.
 
     Of several, one with the same seed comes first, then by name.
     """
     about = bundle.about
-    wanted = _COUNTERPARTS.get(about.arm.method, ())
+    if about.arm.method not in SID_METHODS:
+        return None
+    wanted = "differentiable" if about.arm.method == "static" else "static"
     try:
         # Only the two documents are read, and reading them checks their hashes.
         neighbours = list_bundles(bundle.path.absolute().parent, verify=False)
@@ -199,11 +210,8 @@ def find_sibling(bundle: Bundle) -> tuple[Sibling, Path] | None:
         other
         for other in neighbours
         if isinstance(other, Bundle)
-        and other.about.arm.method in wanted
+        and other.about.arm.method == wanted
         and other.about.dataset.fingerprint == about.dataset.fingerprint
         and other.about.backbone == about.backbone
     ]
-    if not fitting:
-        return None
-    best = min(fitting, key=lambda other: (other.about.seed != about.seed, other.path.name))
-    return Sibling(best.config, best.metrics), best.path
+    return min(fitting, key=lambda o: (o.about.seed != about.seed, o.path.name), default=None)

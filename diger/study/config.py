@@ -84,8 +84,17 @@ class StudyClaims(Config):
     datasets: Names | None = None
 
 
-class _Head(Config):
-    """The top of the file."""
+class StudyHead(Config):
+    """The top of the file.
+
+    Attributes:
+        name: names the files of its tables.
+        about: a sentence.
+        bundles: folder in which the bundles lie, `<dataset>-<arm>-s<seed>`.
+        half: keep weights in half precision.
+        complete: arms whose first listed seed keeps its weights, all else being results-only;
+            None keeps everything.
+    """
 
     name: str
     about: str = ""
@@ -117,27 +126,15 @@ class Arm:
         return tuple(name for name in (self.sids_from, self.start_from) if name)
 
 
-@dataclass(frozen=True)
-class Study:
+class Study(StudyHead):
     """A study, checked.
 
     Attributes:
-        name: names the files of its tables.
-        about: a sentence.
-        bundles: folder in which the bundles lie, `<dataset>-<arm>-s<seed>`.
-        half: keep weights in half precision.
-        complete: arms whose first listed seed keeps its weights, all else being results-only;
-            None keeps everything.
         datasets: by name.
         arms: by name, each after those it needs.
         claims: None where nothing is claimed.
     """
 
-    name: str
-    about: str
-    bundles: Path
-    half: bool
-    complete: tuple[str, ...] | None
     datasets: Mapping[str, StudyDataset]
     arms: Mapping[str, Arm]
     claims: StudyClaims | None
@@ -151,10 +148,10 @@ def load_study(path: Path) -> Study:
     """
     tables = read_toml(path, "study")
     own = {"datasets", "arms", "claims"}
-    for key in sorted(tables.keys() - _Head.model_fields.keys() - own):
-        hint = did_you_mean(key, [*_Head.model_fields, *own])
+    for key in sorted(tables.keys() - StudyHead.model_fields.keys() - own):
+        hint = did_you_mean(key, [*StudyHead.model_fields, *own])
         raise DigerError(f"{path}: unknown key {key}{hint}")
-    head = validate(_Head, {k: v for k, v in tables.items() if k not in own}, str(path))
+    head = validate(StudyHead, {k: v for k, v in tables.items() if k not in own}, str(path))
     _check_name(head.name, f"{path}: name")
     datasets = {
         name: _dataset(table, f"{path}: datasets.{name}", name)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -52,22 +52,15 @@ class Job:
     start_from: Path | None
 
     def command(self, recipe: Path) -> list[str]:
-        """The command line, with the recipe in a file."""
-        named = {
-            "data": self.data,
-            "out": self.out,
-            "seed": self.seed,
-            "device": self.device,
-            "threads": self.threads,
-            "sids-from": self.sids_from,
-            "start-from": self.start_from,
-        }
-        flags = {"half": self.half, "force": self.force, "restart": self.restart, "json": True}
-        return [
-            *(sys.executable, "-m", "diger", "train", str(recipe)),
-            *(f"--{name}={value}" for name, value in named.items() if value is not None),
-            *(f"--{name}" for name, on in flags.items() if on),
-        ]
+        """The command line, with the recipe in a file; the other fields are options by name."""
+        command = [sys.executable, "-m", "diger", "train", str(recipe), "--json"]
+        for field in fields(self)[1:]:
+            value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
+            if isinstance(value, bool):
+                command += [option] * value
+            elif value is not None:
+                command.append(f"{option}={value}")
+        return command
 
 
 def run_in_process(job: Job, tell: Tell) -> None:
