@@ -42,19 +42,12 @@ ALTERNATIVE_STEPS = 2
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of the benchmark.
+    """One line of the benchmark."""
 
-    Attributes:
-        what: what was timed.
-        value: in `unit`.
-        unit: seconds, GFLOP/s, ...
-        note: how it was measured.
-    """
-
-    what: str
-    value: float
-    unit: str
-    note: str
+    what: str  # was timed
+    value: float  # in `unit`
+    unit: str  # seconds, GFLOP/s, ...
+    note: str  # how it was measured
 
 
 def benchmark(
@@ -271,20 +264,13 @@ WARM_UP = 5
 
 @dataclass(frozen=True)
 class Latency:
-    """One bundle's times.
+    """One bundle's times."""
 
-    Attributes:
-        bundle: its name.
-        p50_ms, p95_ms: milliseconds that half / 95 % of the requests stayed under.
-        requests: how many were timed, after a few that were not.
-        hardware: what it ran on, in words.
-    """
-
-    bundle: str
-    p50_ms: float
-    p95_ms: float
-    requests: int
-    hardware: str
+    bundle: str  # its name
+    p50_ms: float  # milliseconds that half of the requests stayed under
+    p95_ms: float  # that 95 % stayed under
+    requests: int  # how many were timed, after a few that were not
+    hardware: str  # what it ran on, in words
 
 
 def measure(

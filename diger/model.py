@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from diger.bundle import schema
+from diger.bundle import schema, tables
 from diger.bundle.catalogue import load_catalogue, with_text
 from diger.bundle.reader import Bundle
 from diger.config import Recipe, validate
@@ -51,17 +52,13 @@ SERVED: tuple[Served, ...] = get_args(Served)
 class Recommendation:
     """One recommended item.
 
-    Attributes:
-        item_id: None for a SID that no item has (free decoding only).
-        title: where the bundle carries text.
-        sid: the SID written out, None for models without SIDs.
-        score: log-probability in nats over the full codebook; for models without SIDs the
-            log-softmax over the catalogue (SASRec) or the number of training events (popularity).
+    score: log-probability in nats over the full codebook; for models without SIDs the log-softmax
+    over the catalogue (SASRec) or the number of training events (popularity).
     """
 
-    item_id: str | None
-    title: str | None
-    sid: str | None
+    item_id: str | None  # None for a SID that no item has (free decoding only)
+    title: str | None  # where the bundle carries text
+    sid: str | None  # written out; None for models without SIDs
     score: float
 
     @property
@@ -90,42 +87,17 @@ class Model:
         self.items = items
         self.item_ids = items["item_id"].to_numpy(dtype=object)
         self._rows = {item: row for row, item in enumerate(self.item_ids)}
-        titles = items["title"].tolist() if "title" in items else [None] * len(items)
-        self._titles = [title if isinstance(title, str) else None for title in titles]
-        tensors = {k: torch.from_numpy(v.copy()) for k, v in bundle.tensors(schema.MODEL).items()}
-        columns = schema.numbered_columns(items, "code_")
-        self.sids: Tensor | None = None
-        sizes: tuple[int, ...] = ()
-        if columns:
-            full = items[[*columns, "suffix"]].to_numpy(dtype=np.int64, copy=True)
-            self.sids = torch.from_numpy(full).to(device)
-            found = bundle.about.tokenizer.get("sizes")
-            if (
-                not isinstance(found, list)
-                or not all(
-                    isinstance(s, int) and s > most
-                    for s, most in zip(found, full.max(axis=0), strict=False)
-                )
-                or len(found) != full.shape[1]
-            ):
-                raise DigerError(
-                    f"{bundle.path / schema.CONFIG}: tokenizer.sizes does not fit the SIDs in "
-                    "items.parquet; train the bundle again"
-                )
-            sizes = tuple(found)
+        self._titles = _titles(items)
+        sids = tables.sids(items)
+        self.sids = None if sids is None else torch.from_numpy(sids).to(device)
         self.network = build_backbone(
             self.recipe.backbone,
-            sizes=sizes,
+            sizes=() if sids is None else _sizes(bundle, sids),
             n_items=len(items),
             max_history=self.recipe.training.max_history,
         )
         if self.network is not None:
-            weights = {
-                k.removeprefix("recommender."): v.float()
-                for k, v in tensors.items()
-                if k.startswith("recommender.")
-            }
-            _fill(self.network, weights, bundle.path)
+            _fill(self.network, _weights(bundle, "recommender."), bundle.path)
             self.network.to(device).eval()
         if isinstance(self.network, Recommender):
             self.network.know_catalogue(self.trie)
@@ -145,11 +117,7 @@ class Model:
 
     @cached_property
     def trie(self) -> Trie:
-        """The catalogue's SIDs as a trie.
-
-        Raises:
-            DigerError: a model without SIDs.
-        """
+        """The catalogue's SIDs as a trie; a DigerError for a model without SIDs."""
         if self.sids is None:
             raise DigerError(f"{self.bundle.name} is a {self.method} model: it has no semantic IDs")
         return Trie.build(self.sids).to(self.device)
@@ -159,15 +127,10 @@ class Model:
         """(items,) collision group of each item (equal codes, suffix aside); None without SIDs."""
         if self.sids is None:
             return None
-        codes = self.sids[:, :-1].cpu().numpy()
-        return collision_groups(codes)
+        return collision_groups(self.sids[:, :-1].cpu().numpy())
 
     def rows(self, item_ids: Sequence[str]) -> list[int]:
-        """Item rows of ids.
-
-        Raises:
-            DigerError: an id that the catalogue does not have, with the nearest one it has.
-        """
+        """Item rows of ids; one that the catalogue lacks is named, with the nearest it has."""
         rows = []
         for item in item_ids:
             row = self._rows.get(str(item))
@@ -201,9 +164,6 @@ class Model:
                 popularity off (half-way to pointwise mutual information; Li et al. 2016 rank
                 answers so), for lists that say more of the history and less of the catalogue.
             leave_out_seen: leave the history's own items out.
-
-        Raises:
-            DigerError: empty history, unknown item, or a k, beam or decoding that makes no sense.
         """
         if isinstance(history, str):
             raise DigerError(
@@ -258,25 +218,14 @@ class Model:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """What gives items their codes.
-
-        Raises:
-            DigerError: a model without SIDs, or with SIDs read from a file.
-        """
-        prefix = "tokenizer."
-        tensors = self.bundle.tensors(schema.MODEL)
-        weights = {
-            name.removeprefix(prefix): torch.from_numpy(value.copy())
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
+        """What gives items their codes; there is none without SIDs, or with SIDs from a file."""
+        weights = _weights(self.bundle, "tokenizer.")
         if not weights:
             raise DigerError(
                 f"{self.bundle.name} has no tokenizer (a {self.method} model, or SIDs read from a "
                 "file), so it cannot name new items"
             )
-        dim = self.transform.width
-        tokenizer = make_tokenizer(self.recipe.tokenizer, dim=dim)
+        tokenizer = make_tokenizer(self.recipe.tokenizer, dim=self.transform.width)
         _fill(tokenizer, weights, self.bundle.path)
         return tokenizer.to(self.device).eval()
 
@@ -288,26 +237,15 @@ class Model:
     def assign(self, texts: Sequence[str]) -> list[str]:
         """Codes of items that the model has never seen, from their text, written out.
 
-        The suffix is left away: it is only given when an item joins the catalogue.
-
-        Args:
-            texts: one a new item, best written as in `diger.content.encoder`: title. brand.
-                categories. description.
-
-        Raises:
-            DigerError: no tokenizer in the bundle, vectors of the user's own, or the text encoder
-                is not installed.
+        The suffix is left away: it is only given when an item joins the catalogue. A text is best
+        written as in `diger.content.encoder`: title. brand. categories. description.
         """
         tokenizer = self.tokenizer
         codes = tokenizer.assign(torch.from_numpy(self.content_of(texts)))
         return [format_sid(row) for row in codes.tolist()]
 
     def content_of(self, texts: Sequence[str]) -> np.ndarray:
-        """Content (n, width) of items known by their text alone, as the tokenizer sees it.
-
-        Raises:
-            DigerError: SIDs not made from text, or the text encoder is not installed.
-        """
+        """Content (n, width) of items known by their text alone, as the tokenizer sees it."""
         name = self.bundle.name
         if schema.CONTENT not in self.bundle.manifest.files:
             raise DigerError(
@@ -344,11 +282,7 @@ class Model:
         return PopularityRanker(self.popularity.to(self.device))
 
     def check_dataset(self, dataset: Dataset) -> None:
-        """Refuse a dataset that the bundle was not made from.
-
-        Raises:
-            DigerError: another fingerprint.
-        """
+        """Refuse a dataset that the bundle was not made from: one of another fingerprint."""
         ours, theirs = self.bundle.about.dataset.fingerprint, dataset.info.fingerprint
         if ours != theirs:
             raise DigerError(
@@ -377,51 +311,39 @@ class Model:
             scores = self.item_scores(items, lengths).clone()
             scores[:, seen] = -torch.inf
             return self._listed(*best(scores, k))
-        options: dict[str, Any] = {}
-        if seen:
-            options["exclude"] = torch.tensor([seen], device=self.device)
+        options = {"exclude": torch.tensor([seen], device=self.device)} if seen else {}
         result = self.search(items, lengths, width, decoding, **options)
         if decoding == "beam":
             return self._listed(result.scores[:, :k], result.items[:, :k])
-        listed = []
-        for row, score, sid in zip(
-            result.items[0, :k].tolist(),
-            result.scores[0, :k].tolist(),
-            result.sids[0, :k].tolist(),
-            strict=True,
-        ):
-            item = None if row < 0 else str(self.item_ids[row])
-            title = None if row < 0 else self._titles[row]
-            listed.append(Recommendation(item, title, format_sid(sid), score))
-        return listed
+        columns = (result.items, result.scores, result.sids)
+        found = zip(*(column[0, :k].tolist() for column in columns), strict=True)
+        return [self._recommendation(row, score, format_sid(sid)) for row, score, sid in found]
 
     def _listed(self, scores: Tensor, rows: Tensor) -> list[Recommendation]:
         return [
-            Recommendation(
-                str(self.item_ids[row]), self._titles[row], self.sid_of(row), float(score)
-            )
+            self._recommendation(row, score, self.sid_of(row))
             for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True)
             if row >= 0 and math.isfinite(score)
         ]
+
+    def _recommendation(self, row: int, score: float, sid: str | None) -> Recommendation:
+        """Of an item row; -1 for a SID that no item has."""
+        item_id, title = (None, None) if row < 0 else (str(self.item_ids[row]), self._titles[row])
+        return Recommendation(item_id, title, sid, score)
 
     def sid_of(self, row: int) -> str | None:
         """The SID of an item row, written out."""
         return None if self.sids is None else format_sid(self.sids[row].tolist())
 
     def take_titles(self, catalogue: str | Path) -> None:
-        """Show a catalogue file's titles where it has them, see `diger.bundle.catalogue`.
-
-        Raises:
-            DigerError: an unreadable catalogue, or one of other items.
-        """
-        titles = with_text(self.items, load_catalogue(catalogue), printable(catalogue)).get("title")
-        if titles is not None:
-            self._titles = [title if isinstance(title, str) else None for title in titles]
+        """Show a catalogue file's titles where it has them, see `diger.bundle.catalogue`."""
+        self._titles = _titles(
+            with_text(self.items, load_catalogue(catalogue), printable(catalogue))
+        )
 
     def title_of(self, row: int) -> str | None:
         """The title of an item row, where the bundle carries text."""
-        title = self._titles[row]
-        return title if isinstance(title, str) else None
+        return self._titles[row]
 
 
 def load_model(
@@ -433,15 +355,37 @@ def load_model(
     """Load a complete bundle from a folder, or from the Hub (`hub://owner/name@revision`).
 
     `catalogue` names a file with titles for it, see `diger.bundle.catalogue`.
-
-    Raises:
-        DigerError: no bundle there, a broken or results-only one, one of another version, or a
-            catalogue of other items.
     """
     model = Model(Bundle.open(local_path(path)), torch.device(device))
     if catalogue is not None:
         model.take_titles(catalogue)
     return model
+
+
+def _titles(items: pd.DataFrame) -> list[str | None]:
+    titles = items["title"] if "title" in items else [None] * len(items)
+    return [title if isinstance(title, str) else None for title in titles]
+
+
+def _sizes(bundle: Bundle, sids: np.ndarray) -> tuple[int, ...]:
+    """How many codes there are at each position of a SID, which must be enough for (n, length)."""
+    sizes: Any = bundle.about.tokenizer.get("sizes")
+    whole = isinstance(sizes, list) and all(isinstance(size, int) for size in sizes)
+    if not whole or len(sizes) != sids.shape[1] or (sids.max(axis=0) >= sizes).any():
+        raise DigerError(
+            f"{bundle.path / schema.CONFIG}: tokenizer.sizes does not fit the SIDs in "
+            "items.parquet; train the bundle again"
+        )
+    return tuple(sizes)
+
+
+def _weights(bundle: Bundle, prefix: str) -> dict[str, Tensor]:
+    """The model's tensors whose names begin with `prefix`, in single precision."""
+    return {
+        name.removeprefix(prefix): torch.from_numpy(value).float()
+        for name, value in bundle.tensors(schema.MODEL).items()
+        if name.startswith(prefix)
+    }
 
 
 def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

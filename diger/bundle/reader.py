@@ -29,6 +29,16 @@ from diger.text import printable
 _NOT_OURS = frozenset((".gitattributes", ".git", ".cache", ".DS_Store"))
 
 
+class _Table:
+    """A table of a bundle, read when it is asked for; None where the bundle has none."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, bundle: Bundle, owner: type[Bundle]) -> pd.DataFrame | None:
+        return bundle.frame(self._name) if self._name in bundle.manifest.files else None
+
+
 class Bundle:
     """A checked bundle; make one with `Bundle.open`. Tables and tensors are read when asked for.
 
@@ -36,6 +46,21 @@ class Bundle:
     types; `hash`, the manifest's SHA-256, is the bundle's identity. Frames are shared between
     calls: copy one before changing it.
     """
+
+    items = _Table(schema.ITEMS)
+    """One row an item: id, SID, SID at the start, training popularity, text where it may."""
+    ranks = _Table(schema.RANKS)
+    """One row a user and split; `rank` is null where the target was not decoded."""
+    topk = _Table(schema.TOPK)
+    """One row a test user: `user`, then item rows `item_1 .. item_k`, best first, -1 none."""
+    history = _Table(schema.HISTORY)
+    """One row an epoch."""
+    codes = _Table(schema.CODES)
+    """Item count of each code, by epoch and level."""
+    levels = _Table(schema.LEVELS)
+    """Per-level diagnostics by epoch."""
+    examples = _Table(schema.EXAMPLES)
+    """Sample histories, where they may be published."""
 
     def __init__(self, path: Path, manifest: Manifest, identity: str) -> None:
         self.path = path
@@ -82,41 +107,6 @@ class Bundle:
     def kind(self) -> schema.Kind:
         """`complete`, or `results-only` where it has no weights."""
         return self.manifest.kind
-
-    @property
-    def items(self) -> pd.DataFrame | None:
-        """One row an item: id, SID, SID at the start, training popularity, text where it may."""
-        return self._table(schema.ITEMS)
-
-    @property
-    def ranks(self) -> pd.DataFrame | None:
-        """One row a user and split; `rank` is null where the target was not decoded."""
-        return self._table(schema.RANKS)
-
-    @property
-    def topk(self) -> pd.DataFrame | None:
-        """One row a test user: `user`, then item rows `item_1 .. item_k`, best first, -1 none."""
-        return self._table(schema.TOPK)
-
-    @property
-    def history(self) -> pd.DataFrame | None:
-        """One row an epoch."""
-        return self._table(schema.HISTORY)
-
-    @property
-    def codes(self) -> pd.DataFrame | None:
-        """Item count of each code, by epoch and level."""
-        return self._table(schema.CODES)
-
-    @property
-    def levels(self) -> pd.DataFrame | None:
-        """Per-level diagnostics by epoch."""
-        return self._table(schema.LEVELS)
-
-    @property
-    def examples(self) -> pd.DataFrame | None:
-        """Sample histories, where they may be published."""
-        return self._table(schema.EXAMPLES)
 
     @property
     def card(self) -> str:
@@ -201,9 +191,6 @@ class Bundle:
         if name not in self.manifest.files:
             raise DigerError(f"it has no {name}")
         return name
-
-    def _table(self, name: str) -> pd.DataFrame | None:
-        return self.frame(name) if name in self.manifest.files else None
 
 
 def _parse_table(data: bytes, name: str) -> pd.DataFrame:

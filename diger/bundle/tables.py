@@ -82,8 +82,9 @@ def sids(items: pd.DataFrame, when: When = "now") -> np.ndarray | None:
 
 def code_use(codes: pd.DataFrame, selected: int | None) -> tuple[int, list[LevelUse]]:
     """The epoch `selected`, where the codes table has it, else its last; the use of codes then."""
-    last = int(codes["epoch"].max())
-    epoch = selected if selected in codes["epoch"].unique() else last
+    epoch = int(codes["epoch"].max())
+    if selected is not None and (codes["epoch"] == selected).any():
+        epoch = selected
     levels = []
     for level, part in codes[codes["epoch"] == epoch].groupby("level"):
         items = part["items"].to_numpy()

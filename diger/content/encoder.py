@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import html
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +37,7 @@ from diger.content.vectors import (
     write_tensors,
     zero_rows,
 )
+from diger.data.dataset import Dataset
 from diger.digest import file_sha256
 from diger.errors import DigerError
 
@@ -89,26 +89,15 @@ def _unescape(text: str) -> str:
 _CHUNK = 512  # texts a partial file
 
 
-class _HasItems(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def items(self) -> pd.DataFrame: ...
-
-
 def embed_items(
-    dataset: _HasItems,
+    dataset: Dataset,
     encoder: str = DEFAULT_ENCODER,
     *,
-    folder: Path | str | None = None,
+    folder: Path | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
-    batch_size: int = 64,
-    device: str | None = None,
-    progress: bool = True,
 ) -> ContentVectors:
     """Content vectors for every item, in row order.
 
-    dataset: anything with `name` and `items` (see `diger.data.dataset.Dataset`).
     encoder: a sentence-transformers name, `name@revision` or folder; or the path of a `.npy` of
         floats, shape (items, dim), row i for item row i, all zeros where an item has no vector.
     folder: the dataset's folder, where results are kept under `content/` and found again; None
@@ -119,7 +108,7 @@ def embed_items(
     Raises DigerError for a file that does not fit, an encoder that cannot be had, or a dataset
     in which no item has text.
     """
-    store = None if folder is None else Path(folder) / "content"
+    store = None if folder is None else folder / "content"
     if encoder.endswith(".npy"):
         return _read_file(dataset, Path(encoder), store)
     texts = catalogue_texts(dataset.items)
@@ -137,7 +126,7 @@ def embed_items(
         if stored.key == _key(wanted.name, stored.content.revision, max_tokens, digests):
             return stored.content
 
-    model = load_text_encoder(wanted, max_tokens=max_tokens, device=device)
+    model = load_text_encoder(wanted, max_tokens=max_tokens)
     key = _key(model.name, model.revision, max_tokens, digests)
     partial = None
     if store is not None:
@@ -145,7 +134,7 @@ def embed_items(
         tag = _key(model.name, model.revision, max_tokens, np.empty((0, 32), np.uint8))[:12]
         partial = store / ".partial" / f"{slug(model.name, max_tokens)}-{tag}"
     known = _known_vectors(stored, partial)
-    _encode_missing(texts, digests, known, model, partial, batch_size, progress)
+    _encode_missing(texts, digests, known, model, partial)
 
     missing = np.array([not text for text in texts])
     vectors = np.zeros((len(texts), len(next(iter(known.values())))), np.float32)
@@ -229,8 +218,6 @@ def _encode_missing(
     known: dict[bytes, np.ndarray],
     model: TextEncoder,
     partial: Path | None,
-    batch_size: int,
-    progress: bool,
 ) -> None:
     """Encode every distinct text that is not in `known`, and add it there and to `partial`.
 
@@ -242,35 +229,26 @@ def _encode_missing(
         if text and digest.tobytes() not in known:
             todo[digest.tobytes()] = text
     order = sorted(todo, key=lambda digest: (-len(todo[digest]), digest))
-    chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
-    for chunk in _with_progress(chunks, len(order), progress):
-        vectors = model.encode([todo[digest] for digest in chunk], batch_size)
-        if not np.isfinite(vectors).all():
-            raise DigerError(f"encoder {model.name} returned NaN or infinity for a text")
-        known.update(zip(chunk, vectors, strict=True))
-        if partial is not None:
-            raw = np.frombuffer(b"".join(chunk), np.uint8).reshape(len(chunk), 32)
-            file = partial / f"{hashlib.sha256(raw.tobytes()).hexdigest()[:16]}.safetensors"
-            write_tensors(file, {"digests": raw, "vectors": vectors}, {})
-
-
-def _with_progress(
-    chunks: Iterable[list[bytes]], total: int, progress: bool
-) -> Iterator[list[bytes]]:
     columns = (TextColumn("encoding texts"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
     with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not (progress and sys.stderr.isatty()),
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task("", total=total)
-        for chunk in chunks:
-            yield chunk
+        task = bar.add_task("", total=len(order))
+        for start in range(0, len(order), _CHUNK):
+            chunk = order[start : start + _CHUNK]
+            vectors = model.encode([todo[digest] for digest in chunk])
+            if not np.isfinite(vectors).all():
+                raise DigerError(f"encoder {model.name} returned NaN or infinity for a text")
+            known.update(zip(chunk, vectors, strict=True))
+            if partial is not None:
+                raw = np.frombuffer(b"".join(chunk), np.uint8).reshape(len(chunk), 32)
+                file = partial / f"{hashlib.sha256(raw.tobytes()).hexdigest()[:16]}.safetensors"
+                write_tensors(file, {"digests": raw, "vectors": vectors}, {})
             bar.advance(task, len(chunk))
 
 
-def _read_file(dataset: _HasItems, path: Path, store: Path | None) -> ContentVectors:
+def _read_file(dataset: Dataset, path: Path, store: Path | None) -> ContentVectors:
     """Vectors from a `.npy`, checked; a copy is kept in the dataset's folder."""
     name = f"file:{path.name}"
     digests = _digests(dataset.items["item_id"])

@@ -49,10 +49,10 @@ class TextEncoder:
     max_tokens: int
     model: Any
 
-    def encode(self, texts: list[str], batch_size: int = 64) -> np.ndarray:
+    def encode(self, texts: list[str]) -> np.ndarray:
         """Texts to float32 (len(texts), dim), each read up to `max_tokens` tokens."""
         vectors = self.model.encode(
-            texts, batch_size=batch_size, convert_to_numpy=True, show_progress_bar=False
+            texts, batch_size=64, convert_to_numpy=True, show_progress_bar=False
         )
         return np.asarray(vectors, np.float32)
 

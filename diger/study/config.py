@@ -17,15 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from diger.config import (
-    LAST_SEED,
-    Config,
-    Recipe,
-    load_recipe,
-    merged,
-    recipe_from,
-    validate,
-)
+from diger.config import LAST_SEED, Config, Recipe, load_recipe, merged, recipe_from, validate
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.metrics import CUTOFFS, METRICS
 from diger.text import printable
@@ -36,89 +28,62 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class StudyDataset(Config):
-    """A dataset of the study.
+    """A dataset of the study."""
 
-    Attributes:
-        folder: where `prepare` left it.
-        seeds: of every arm that does not ask for fewer; the first one may be kept complete.
-    """
-
-    folder: Path
-    seeds: Seeds
+    folder: Path  # where `prepare` left it
+    seeds: Seeds  # of every arm that does not ask for fewer; the first one may be kept complete
 
 
 class StudyArm(Config):
     """The keys of an arm's table that are not a recipe's.
 
-    Attributes:
-        recipe: what the rest of the table is laid over: a name, or the path of a .toml.
-        sids_from: take tokenizer and SIDs from this arm's bundle of the same dataset and seed.
-        start_from: start from that arm's recommender and its SIDs.
-        datasets: where it is run; by default everywhere.
-        seeds: with which of the datasets' seeds; by default with all.
-        on: by dataset, what is laid over the recipe there and nowhere else.
+    The arms of `sids_from` and `start_from` are taken with the same dataset and seed.
     """
 
-    recipe: str
-    sids_from: str | None = None
-    start_from: str | None = None
-    datasets: Names | None = None
-    seeds: Seeds | None = None
+    recipe: str  # what the rest of the table is laid over: a name, or the path of a .toml
+    sids_from: str | None = None  # take tokenizer and SIDs from this arm's bundle
+    start_from: str | None = None  # start from that arm's recommender and its SIDs
+    datasets: Names | None = None  # where it is run; by default everywhere
+    seeds: Seeds | None = None  # with which of the datasets' seeds; by default with all
+    # By dataset, what is laid over the recipe there and nowhere else.
     on: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class StudyClaims(Config):
     """The family of claims, declared before any result is seen: one a dataset.
 
-    Attributes:
-        baseline: an arm.
-        arm: the one arm that is claimed to differ from it.
-        metric: on the test split.
-        datasets: of the family; by default all of the study. Simulated ones are compared as well,
-            but belong to no family.
+    Simulated datasets are compared as well, but belong to no family.
     """
 
-    baseline: str
-    arm: str
-    metric: str = "ndcg@10"
-    datasets: Names | None = None
+    baseline: str  # an arm
+    arm: str  # the one arm that is claimed to differ from it
+    metric: str = "ndcg@10"  # on the test split
+    datasets: Names | None = None  # of the family; by default all of the study
 
 
 class StudyHead(Config):
     """The top of the file.
 
-    Attributes:
-        name: names the files of its tables.
-        about: a sentence.
-        bundles: folder in which the bundles lie, `<dataset>-<arm>-s<seed>`.
-        half: keep weights in half precision.
-        complete: arms whose first listed seed keeps its weights, all else being results-only;
-            None keeps everything.
+    Of the arms in `complete` the first listed seed keeps its weights, all else being results-only;
+    None keeps everything.
     """
 
-    name: str
-    about: str = ""
-    bundles: Path
-    half: bool = True
+    name: str  # names the files of its tables
+    about: str = ""  # a sentence
+    bundles: Path  # folder in which the bundles lie, `<dataset>-<arm>-s<seed>`
+    half: bool = True  # keep weights in half precision
     complete: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Arm:
-    """An arm, worked out.
+    """An arm, worked out."""
 
-    Attributes:
-        name: in folder names and tables.
-        recipes: what is trained, by dataset.
-        seeds: by dataset.
-        sids_from, start_from: other arms, or None.
-    """
-
-    name: str
-    recipes: Mapping[str, Recipe]
-    seeds: Mapping[str, tuple[int, ...]]
-    sids_from: str | None
-    start_from: str | None
+    name: str  # in folder names and tables
+    recipes: Mapping[str, Recipe]  # what is trained, by dataset
+    seeds: Mapping[str, tuple[int, ...]]  # by dataset
+    sids_from: str | None  # another arm
+    start_from: str | None  # another arm
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -127,25 +92,15 @@ class Arm:
 
 
 class Study(StudyHead):
-    """A study, checked.
+    """A study, checked."""
 
-    Attributes:
-        datasets: by name.
-        arms: by name, each after those it needs.
-        claims: None where nothing is claimed.
-    """
-
-    datasets: Mapping[str, StudyDataset]
-    arms: Mapping[str, Arm]
+    datasets: Mapping[str, StudyDataset]  # by name
+    arms: Mapping[str, Arm]  # by name, each after those it needs
     claims: StudyClaims | None
 
 
 def load_study(path: Path) -> Study:
-    """Read a study and everything it names but the data.
-
-    Raises:
-        DigerError: broken TOML, a key, value or name that is wrong, in one line that says where.
-    """
+    """Read a study and everything it names but the data."""
     tables = read_toml(path, "study")
     own = {"datasets", "arms", "claims"}
     for key in sorted(tables.keys() - StudyHead.model_fields.keys() - own):

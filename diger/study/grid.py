@@ -17,28 +17,18 @@ from diger.study.config import Study
 
 @dataclass(frozen=True)
 class Run:
-    """One bundle of a study.
-
-    Attributes:
-        dataset, arm, seed: its place in the grid.
-        recipe: what is trained.
-        data: dataset folder.
-        out: where the bundle goes.
-        sids_from, start_from: keys of the runs whose bundles it needs, or None.
-        complete: whether its bundle keeps its weights.
-        half: whether in half precision.
-    """
+    """One bundle of a study; dataset, arm and seed are its place in the grid."""
 
     dataset: str
     arm: str
     seed: int
-    recipe: Recipe
-    data: Path
-    out: Path
-    sids_from: str | None
-    start_from: str | None
-    complete: bool
-    half: bool
+    recipe: Recipe  # what is trained
+    data: Path  # dataset folder
+    out: Path  # where the bundle goes
+    sids_from: str | None  # key of a run whose bundle it needs
+    start_from: str | None  # key of a run whose bundle it needs
+    complete: bool  # whether its bundle keeps its weights
+    half: bool  # whether in half precision
 
     @property
     def key(self) -> str:

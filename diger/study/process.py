@@ -32,19 +32,14 @@ _STOPS = (130, -signal.SIGINT, -signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Job:
-    """One call of `train`; the fields are its arguments.
-
-    Attributes:
-        device: by name, as on the command line.
-        threads: of the CPU; 0 takes what torch takes.
-    """
+    """One call of `train`; the fields are its arguments, as on the command line."""
 
     recipe: Recipe
     data: Path
     out: Path
     seed: int
     device: str
-    threads: int
+    threads: int  # of the CPU; 0 takes what torch takes
     half: bool
     force: bool
     restart: bool

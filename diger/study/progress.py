@@ -23,20 +23,16 @@ State = Literal["done", "unfinished", "to do", "in the way", "no data"]
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A run and where it stands.
+    """A run of the grid and where it stands.
 
-    Attributes:
-        run: of the grid.
-        state: "done", its bundle is there; "unfinished", something to go on from is; "to do";
-            "in the way", where its bundle would go there is something else; "no data".
-        reason: of the last two.
-        bundle: where done.
+    "done": its bundle is there; "unfinished": something to go on from is; "in the way": where its
+    bundle would go there is something else.
     """
 
     run: Run
     state: State
-    reason: str = ""
-    bundle: Bundle | None = None
+    reason: str = ""  # of "in the way" and "no data"
+    bundle: Bundle | None = None  # where done
 
 
 def survey(runs: Sequence[Run], *, data_needed: bool = True, verify: bool = False) -> list[Cell]:
@@ -107,15 +103,10 @@ def dependents_done(run: Run, cells: Mapping[str, Cell]) -> bool:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds for runs.
+    """Seconds for runs."""
 
-    Attributes:
-        seconds: of those whose time can be told.
-        unknown: how many others there are.
-    """
-
-    seconds: float
-    unknown: int
+    seconds: float  # of those whose time can be told
+    unknown: int  # how many others there are
 
     def __str__(self) -> str:
         if not self.seconds:

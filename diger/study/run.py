@@ -22,51 +22,35 @@ Execute = Callable[[Job, Tell], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How runs are made, beside what the study says.
+    """How runs are made, beside what the study says."""
 
-    Attributes:
-        device: by name, as on the command line.
-        threads: of the CPU; 0 takes what torch takes.
-        restart: discard what was begun instead of going on with it.
-        again: make runs whose bundles are there, and replace these.
-    """
-
-    device: str = "auto"
-    threads: int = 0
-    restart: bool = False
-    again: bool = False
+    device: str = "auto"  # by name, as on the command line
+    threads: int = 0  # of the CPU; 0 takes what torch takes
+    restart: bool = False  # discard what was begun instead of going on with it
+    again: bool = False  # make runs whose bundles are there, and replace these
 
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told how a study goes; by default nobody.
+    """Who is told how a study goes; by default nobody."""
 
-    Attributes:
-        began: a run, its number, how many there are to do, and the time for what is left with it.
-        event: of the run that goes on (`diger.study.process`).
-        ended: a run, with its cell where it is done, else why it is not.
-        say: a line about something else.
-    """
-
+    # A run, its number, how many there are to do, and the time for what is left with it.
     began: Callable[[Run, int, int, Estimate], None] = lambda run, number, total, left: None
+    # Of the run that goes on, see `diger.study.process`.
     event: Callable[[Run, Event], None] = lambda run, event: None
+    # A run, with its cell where it is done, else why it is not.
     ended: Callable[[Run, Cell | None, str], None] = lambda run, cell, why: None
+    # A line about something else.
     say: Callable[[str], None] = lambda text: None
 
 
 @dataclass
 class Outcome:
-    """What became of the runs that were to be made.
+    """What became of the runs that were to be made, by their keys."""
 
-    Attributes:
-        made: keys of runs made now.
-        failed: why, by key.
-        elsewhere: keys of runs that another process is at.
-    """
-
-    made: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    elsewhere: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)  # now
+    failed: dict[str, str] = field(default_factory=dict)  # and why
+    elsewhere: list[str] = field(default_factory=list)  # another process is at it
 
 
 def run_study(
@@ -89,43 +73,31 @@ def run_study(
         DigerError: something is where a bundle of `chosen` would go (nothing is run then).
         Stopped: Ctrl-C; the same call goes on.
     """
-    at_work = _Work({cell.run.key: cell for cell in survey(runs)}, options, watcher, execute)
-    at_work.refuse(chosen)
-    at_work.tidy()
-    left = [run for run in chosen if options.again or at_work.cells[run.key].state != "done"]
+    cells = {cell.run.key: cell for cell in survey(runs)}
+    work = _Work(cells, options, watcher or Watcher(), execute)
+    work.refuse(chosen)
+    work.tidy()
+    left = [run for run in chosen if options.again or cells[run.key].state != "done"]
     for number, run in enumerate(left, 1):
-        at_work.watcher.began(run, number, len(left), at_work.time_for(left[number - 1 :]))
-        at_work.make(run)
+        time_left = estimate(left[number - 1 :], list(cells.values()))
+        work.watcher.began(run, number, len(left), time_left)
+        work.make(run)
     # What another process was at may be done by now, and what needs it can be made.
-    outcome = at_work.outcome
-    for key in list(outcome.elsewhere):
-        outcome.elsewhere.remove(key)
-        at_work.make(at_work.cells[key].run)
-    return outcome
+    for key in list(work.outcome.elsewhere):
+        work.outcome.elsewhere.remove(key)
+        work.make(cells[key].run)
+    return work.outcome
 
 
+@dataclass
 class _Work:
-    """A study being worked through: where each run stands, and what became of those made.
+    """A study being worked through."""
 
-    Attributes:
-        cells: by key; kept up to date.
-        options: how runs are made.
-        watcher: who is told.
-        outcome: so far.
-    """
-
-    def __init__(
-        self, cells: dict[str, Cell], options: Options, watcher: Watcher | None, execute: Execute
-    ) -> None:
-        self.cells = cells
-        self.options = options
-        self.watcher = watcher or Watcher()
-        self.outcome = Outcome()
-        self._execute = execute
-
-    def time_for(self, runs: Sequence[Run]) -> Estimate:
-        """How long `runs` will take, going by those that are done."""
-        return estimate(runs, list(self.cells.values()))
+    cells: dict[str, Cell]  # where each run stands, by key; kept up to date
+    options: Options
+    watcher: Watcher
+    execute: Execute
+    outcome: Outcome = field(default_factory=Outcome)
 
     def make(self, run: Run) -> None:
         """Make one run and note what became of it."""
@@ -176,7 +148,7 @@ class _Work:
             start_from=self._source(run.start_from),
         )
         try:
-            self._execute(job, lambda event: self.watcher.event(run, event))
+            self.execute(job, lambda event: self.watcher.event(run, event))
         except (Busy, Stopped):
             raise
         except DigerError:

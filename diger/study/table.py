@@ -33,21 +33,16 @@ from diger.text import csv_cell
 class Results:
     """What a study found.
 
-    Attributes:
-        summary: a row a dataset and arm of the study, in its order: `dataset, arm, planned`
-            (seeds), then the columns of `diger.statistics.runs.summary_frame` and
-            `seconds_per_epoch`; missing where nothing was run.
-        runs: a row a bundle: `diger.statistics.runs.runs_frame`, and `seconds_per_epoch`.
-        claims: judged; empty where the study claims nothing.
-        left_out: bundles that do not count, and why.
-        versions: of the code that made the bundles.
+    summary: a row a dataset and arm of the study, in its order: `dataset, arm, planned` (seeds),
+    then the columns of `diger.statistics.runs.summary_frame` and `seconds_per_epoch`; missing where
+    nothing was run. runs: a row a bundle, `runs_frame` of the same and `seconds_per_epoch`.
     """
 
     summary: pd.DataFrame
     runs: pd.DataFrame
-    claims: list[Claim]
-    left_out: list[str]
-    versions: list[str]
+    claims: list[Claim]  # judged; empty where the study claims nothing
+    left_out: list[str]  # bundles that do not count, and why
+    versions: list[str]  # of the code that made the bundles
 
 
 def collect(study: Study) -> Results:
