@@ -2,9 +2,9 @@
 
 A writer fills `.NAME.<token>.new.tmp` beside its target and renames it. A folder that is there
 already steps aside to `.NAME.<token>.old.tmp` first, because a rename cannot replace a folder
-with files; `finish_swap` completes a swap that died between the two renames. A live writer holds a
-lock on its folders, and the kernel drops it when the process dies, whatever way; only folders
-nobody holds are touched. Where there are no such locks (Windows), a day without change decides.
+with files; `finish_swap` completes a swap that died between the two renames. A live writer holds
+the lock `.NAME.<token>.lock`, and the system drops it when the process dies, whatever way; only
+folders whose lock nobody holds are touched.
 """
 
 from __future__ import annotations
@@ -14,17 +14,10 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-_STALE_SECONDS = 24 * 3600
-_NO_LOCKS = -1
+from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
@@ -45,15 +38,11 @@ class Staging:
     def __init__(self, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         self.target = target
-        while True:
-            self._token = secrets.token_hex(4)
-            self.folder = _temporary(target, self._token, "new")
-            self.folder.mkdir()
-            self._locks: list[int | None] = [_lock(self.folder)]
-            # Another process may have swept the folder away before the lock was taken.
-            if self._locks[0] is not None and self.folder.is_dir():
-                return
-            self._unlock()
+        self._token = secrets.token_hex(4)
+        self._lock = FileLock(_beside(target, self._token, "lock"))
+        self._lock.acquire()  # before there is a folder that others might take for a dead one's
+        self.folder = _beside(target, self._token, "new.tmp")
+        self.folder.mkdir()
 
     def __enter__(self) -> Staging:
         return self
@@ -64,10 +53,9 @@ class Staging:
     def publish(self) -> None:
         """Rename the folder to the target; what was there is removed only afterwards."""
         sync(self.folder)
-        aside = _temporary(self.target, self._token, "old")
+        aside = _beside(self.target, self._token, "old.tmp")
         replaces = self.target.exists()
         if replaces:
-            self._locks.append(_lock(self.target))
             self.target.rename(aside)
         try:
             self.folder.rename(self.target)
@@ -79,17 +67,11 @@ class Staging:
         sync(self.target.parent)
         if replaces:
             shutil.rmtree(aside, ignore_errors=True)
-        self._unlock()
 
     def discard(self) -> None:
-        """Remove the temporary folder."""
+        """Remove the temporary folder, where it is not published, and let go of the lock."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._unlock()
-
-    def _unlock(self) -> None:
-        for lock in self._locks:
-            _release(lock)
-        self._locks = []
+        _let_go(self._lock)
 
 
 def finish_swap(target: Path, marker: str) -> None:
@@ -102,17 +84,17 @@ def finish_swap(target: Path, marker: str) -> None:
     for token, stage, folder in list(_leftovers(target)):
         if stage != "old" or target.exists():
             continue
-        fresh = _temporary(target, token, "new")
+        fresh = _beside(target, token, "new.tmp")
         whole = fresh if (fresh / marker).is_file() else folder
-        with contextlib.suppress(OSError), _held(folder) as free:
+        with contextlib.suppress(OSError), _abandoned(target, token) as free:
             if free:
                 whole.rename(target)
 
 
 def sweep(target: Path) -> None:
     """Remove the temporary folders that dead writers of `target` left behind."""
-    for _, _, folder in list(_leftovers(target)):
-        with contextlib.suppress(OSError), _held(folder) as free:
+    for token, _, folder in list(_leftovers(target)):
+        with contextlib.suppress(OSError), _abandoned(target, token) as free:
             if free:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -136,8 +118,8 @@ def sync(path: Path) -> None:
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]{8})\.(?P<stage>new|old)\.tmp")
 
 
-def _temporary(target: Path, token: str, stage: str) -> Path:
-    return target.with_name(f".{target.name}.{token}.{stage}.tmp")
+def _beside(target: Path, token: str, ending: str) -> Path:
+    return target.with_name(f".{target.name}.{token}.{ending}")
 
 
 def _leftovers(target: Path) -> Iterator[tuple[str, str, Path]]:
@@ -151,34 +133,21 @@ def _leftovers(target: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[bool]:
-    """Hold a leftover's lock for a moment; False where its writer may be alive."""
-    lock = _lock(folder)
+def _abandoned(target: Path, token: str) -> Iterator[bool]:
+    """Hold the lock of a leftover for a moment; False where its writer lives and holds it."""
+    lock = FileLock(_beside(target, token, "lock"), timeout=0)
     try:
-        if lock == _NO_LOCKS:
-            yield time.time() - folder.stat().st_mtime > _STALE_SECONDS
-        else:
-            yield lock is not None
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
     finally:
-        _release(lock)
+        _let_go(lock)
 
 
-def _lock(folder: Path) -> int | None:
-    """A descriptor that holds the folder's lock, _NO_LOCKS where there are none, None if taken."""
-    if fcntl is None:
-        return _NO_LOCKS
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        return None if isinstance(error, BlockingIOError) else _NO_LOCKS
-    return descriptor
-
-
-def _release(lock: int | None) -> None:
-    if lock is not None and lock != _NO_LOCKS:
-        os.close(lock)
+def _let_go(lock: FileLock) -> None:
+    lock.release()
+    with contextlib.suppress(OSError):
+        Path(lock.lock_file).unlink(missing_ok=True)

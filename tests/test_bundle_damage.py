@@ -208,7 +208,8 @@ def test_killed(tmp_path, bundle, code, seed, reader):
     start = "import os, sys, signal; from pathlib import Path; import bundle_toys as toys"
     process = subprocess.run([sys.executable, "-c", start + code, bundle], env=ENVIRONMENT)
     assert process.returncode == -signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 2 and bundle.exists() == (seed == 0)
+    left = {p.name.rpartition(".")[2] for p in tmp_path.iterdir()}
+    assert {"tmp", "lock"} <= left and bundle.exists() == (seed == 0)
     assert reader(bundle).config["seed"] == seed
     toys.write_bundle(bundle, force=True, seed=2)
     assert [p.name for p in tmp_path.iterdir()] == ["one"]
@@ -230,18 +231,6 @@ def test_leftovers_of_the_living_are_left_alone(tmp_path):
     assert alive.folder.is_dir() and other.is_dir() and not dead.exists()
     alive.discard()
     assert not alive.folder.exists()
-
-
-def test_without_locks_only_old_leftovers_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "fcntl", None)
-    fresh, old = tmp_path / ".one.00000001.new.tmp", tmp_path / ".one.00000002.new.tmp"
-    fresh.mkdir()
-    old.mkdir()
-    os.utime(old, (0, 0))
-    for seed in (0, 1):
-        toys.write_bundle(tmp_path / "one", force=True, seed=seed)
-    assert fresh.is_dir() and not old.exists()
-    assert Bundle.open(tmp_path / "one").config["seed"] == 1
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])

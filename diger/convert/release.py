@@ -146,15 +146,18 @@ def whole_histories(
     """
     users, valid = _in_test_order(release, valid, test)
     cut = max(len(row.items) - 1 for rows in (train, valid, test) for row in rows)
-    beginnings = _Beginnings(train, cut)
+    beginnings = _beginnings(train, cut)
     histories = []
     for user, before, last in zip(users, valid, test, strict=True):
-        start = before.items if len(before.items) - 1 < cut else beginnings.find(before)
-        if start is None:
-            raise DigerError(
-                f"{release.valid} line {before.line} shows the latest {cut} events of user {user}, "
-                f"and {release.train.name} does not tell what came before them"
-            )
+        start = before.items
+        if len(start) - 1 >= cut:
+            known = beginnings.get((before.user, start[:-1]), set())
+            if len(known) != 1:
+                raise DigerError(
+                    f"{release.valid} line {before.line} shows the latest {cut} events of user "
+                    f"{user}, and {release.train.name} does not tell what came before them"
+                )
+            start = (*next(iter(known)), start[-1])
         whole = (*start, last.items[-1])
         if whole[-cut - 1 :] != last.items:
             raise DigerError(
@@ -187,20 +190,15 @@ def _in_test_order(
     return users, [rows[user] for user in users]
 
 
-class _Beginnings:
-    """Training histories by their last `cut` events and by user, for users cut short elsewhere."""
-
-    def __init__(self, train: Sequence[Row], cut: int) -> None:
-        self.cut = cut
-        self.found: dict[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]] = {}
-        for user, chain in _chains(train, cut):
-            if len(chain) >= cut:
-                self.found.setdefault((user, chain[-cut:]), set()).add(chain)
-
-    def find(self, row: Row) -> tuple[int, ...] | None:
-        """All of a history that a validation row shows the end of; None if it is not to be told."""
-        chains = self.found.get((row.user, row.items[:-1]), set())
-        return (*next(iter(chains)), row.items[-1]) if len(chains) == 1 else None
+def _beginnings(
+    train: Sequence[Row], cut: int
+) -> dict[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]]:
+    """Training histories by user and their last `cut` events, for those cut short elsewhere."""
+    found: dict[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]] = {}
+    for user, chain in _chains(train, cut):
+        if len(chain) >= cut:
+            found.setdefault((user, chain[-cut:]), set()).add(chain)
+    return found
 
 
 def _chains(train: Sequence[Row], cut: int) -> Iterator[tuple[str | None, tuple[int, ...]]]:

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import pickletools
 import re
-import shutil
 import struct
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from tempfile import TemporaryFile
 from typing import IO, Any
 
 import torch
@@ -46,48 +45,23 @@ _STRINGS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 _NEW = b"\x80\x04"  # how a pickle of protocol 4 begins
 
 
-@contextmanager
-def readable(file: IO[bytes], beside: Path) -> Iterator[IO[bytes]]:
-    """`file`, a torch checkpoint, or a temporary copy of it that torch's safe reader can read.
-
-    beside: the folder that the copy lies in for a while.
-    """
-    pickle = _new_pickle(file)
+def readable(file: IO[bytes]) -> IO[bytes]:
+    """`file`, a torch checkpoint, or a copy in memory that torch's safe reader can read."""
     file.seek(0)
-    if pickle is None:
-        yield file
-        return
-    with ExitStack() as stack:
-        try:
-            copy = stack.enter_context(TemporaryFile(dir=beside))
-        except OSError as error:
-            raise DigerError(f"no copy of it can be made in {beside}: {error.strerror}") from None
-        _rewrite(file, pickle, copy)
-        copy.seek(0)
-        yield copy
-
-
-def _new_pickle(file: IO[bytes]) -> str | None:
-    """Name of the pickle inside the checkpoint, if it is of protocol 4."""
     if not zipfile.is_zipfile(file):
-        return None
+        return file
     with zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            if name.endswith("/data.pkl"):
-                with archive.open(name) as pickle:
-                    return name if pickle.read(len(_NEW)) == _NEW else None
-    return None
-
-
-def _rewrite(file: IO[bytes], pickle: str, copy: IO[bytes]) -> None:
-    """`file` into `copy`, entry for entry, its pickle rewritten."""
-    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as target:
-        for name in archive.namelist():
-            with archive.open(name) as source, target.open(name, "w", force_zip64=True) as sink:
-                if name == pickle:
-                    sink.write(as_protocol_2(source.read()))
-                else:
-                    shutil.copyfileobj(source, sink)
+        names = archive.namelist()
+        pickle = next((name for name in names if name.endswith("/data.pkl")), None)
+        if pickle is not None and archive.read(pickle).startswith(_NEW):
+            copy = io.BytesIO()
+            with zipfile.ZipFile(copy, "w") as target:
+                for name in names:
+                    data = archive.read(name)
+                    target.writestr(name, as_protocol_2(data) if name == pickle else data)
+            file = copy
+    file.seek(0)
+    return file
 
 
 def as_protocol_2(data: bytes) -> bytes:
@@ -184,8 +158,7 @@ def convert_rqvae(
         # Hashed and read through one open file, so that nobody can swap it in between.
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         _check_hash(path, digest, sha256)
-        file.seek(0)
-        state = _state(_load(file, path, out.parent), path)
+        state = _state(_load(file, path), path)
     tensors, converted = _tensors(state, path, digest)
     metadata = {
         "format": FORMAT,
@@ -221,14 +194,13 @@ def _check_hash(path: Path, digest: str, expected: str | None) -> None:
         )
 
 
-def _load(file: Any, path: Path, beside: Path) -> Any:
+def _load(file: IO[bytes], path: Path) -> Any:
     try:
         with (
-            readable(file, beside) as stream,
             torch.serialization.safe_globals([argparse.Namespace]),
             warnings.catch_warnings(action="ignore"),  # what is wrong is said in one line
         ):
-            return torch.load(stream, map_location="cpu", weights_only=True)
+            return torch.load(readable(file), map_location="cpu", weights_only=True)
     except DigerError as error:
         raise DigerError(f"{path}: {error}") from None
     except Exception as error:  # a damaged file can raise anything, in zipfile as in torch

@@ -26,18 +26,14 @@ JITTERED = 0.5  # share of the histories in which events move, where they do
 class Batch:
     """Histories of one batch, padded at the end.
 
-    Attributes:
-        items: LongTensor (B, T) item rows, oldest first; padding repeats row 0.
-        lengths: LongTensor (B,) events in each history, at least 2 in training.
-        starts: LongTensor (B, T) where the piece begins that an event is in, for histories that are
-            cut into pieces; None where none is.
-        whole: the batch of all processes that this one is a share of; None where it is all.
+    starts: LongTensor (B, T) where the piece begins that an event is in, for histories that are cut
+    into pieces; None where none is.
     """
 
-    items: Tensor
-    lengths: Tensor
+    items: Tensor  # LongTensor (B, T) item rows, oldest first; padding repeats row 0
+    lengths: Tensor  # LongTensor (B,) events in each history, at least 2 in training
     starts: Tensor | None = None
-    whole: Batch | None = None
+    whole: Batch | None = None  # of all processes, where this one is a share of it
 
     def distinct(self) -> tuple[Tensor, Tensor]:
         """The distinct items (n,) of the whole batch, and this one's (B, T) as positions there."""

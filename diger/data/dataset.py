@@ -27,29 +27,22 @@ __all__ = ["Dataset", "DatasetInfo"]
 class Dataset:
     """Users' events over a catalogue, split for training, validation and test.
 
-    Attributes:
-        items: one row an item: `item_id` (unique str), `title`, `description`, `brand`
-            (str or None), `categories` (list of str); further columns are kept.
-        user_ids: (users,) object array of str.
-        offsets: (users + 1,) int64; user u's events are `events[offsets[u]:offsets[u + 1]]`.
-        events: (n,) int32 item rows, oldest first within a user.
-        times: (n,) int64 seconds or positions, never decreasing within a user; None if unknown.
-        train_end: (users,) int64; training events are `events[offsets[u]:train_end[u]]`.
-        validation_at: (users,) int64 index of the validation target, -1 for none; its history is
-            `events[offsets[u]:validation_at[u]]` and never empty.
-        test_at: (users,) int64, the same for test; its history includes the validation target.
-        info: how the data was made, its terms and its fingerprints.
+    `items` has one row an item: `item_id` (unique str), `title`, `description`, `brand` (str or
+    None), `categories` (list of str); further columns are kept. User u's events are
+    `events[offsets[u]:offsets[u + 1]]`; training has `events[offsets[u]:train_end[u]]` of them. A
+    target's history is all that the user did before it, never nothing; that of a test target
+    includes the validation target.
     """
 
     items: pd.DataFrame
-    user_ids: np.ndarray
-    offsets: np.ndarray
-    events: np.ndarray
-    times: np.ndarray | None
-    train_end: np.ndarray
-    validation_at: np.ndarray
-    test_at: np.ndarray
-    info: DatasetInfo
+    user_ids: np.ndarray  # (users,) object array of str
+    offsets: np.ndarray  # (users + 1,) int64
+    events: np.ndarray  # (n,) int32 item rows, oldest first within a user
+    times: np.ndarray | None  # (n,) int64 seconds or positions, never falling within a user
+    train_end: np.ndarray  # (users,) int64
+    validation_at: np.ndarray  # (users,) int64 index of the validation target, -1 for none
+    test_at: np.ndarray  # (users,) int64, the same for test
+    info: DatasetInfo  # how the data was made, its terms and its fingerprints
 
     @classmethod
     def create(
@@ -78,9 +71,6 @@ class Dataset:
         """Build a dataset from its parts: normalise types, check them, count and fingerprint.
 
         `title` defaults to `name`; `time_unit` to "position" where `times` are given.
-
-        Raises:
-            DigerError: a part breaks one of the rules in the class docstring.
         """
         items = item_frame(items)
         arrays: dict[str, np.ndarray] = {
@@ -157,9 +147,6 @@ class Dataset:
         """Write the dataset folder in one piece and return its path.
 
         `force` replaces an existing dataset folder, the content vectors in it included.
-
-        Raises:
-            DigerError: something else is at `path`, or it cannot be written.
         """
         target = Path(path).resolve()
         write_dataset(
@@ -181,12 +168,7 @@ class Dataset:
 
     @classmethod
     def load(cls, path: Path | str) -> Dataset:
-        """Read a dataset folder and check it whole.
-
-        Raises:
-            DigerError: the folder or a file is missing or damaged, the format version is another
-                one, or the data does not match its fingerprints.
-        """
+        """Read a dataset folder and check it whole, its fingerprints included."""
         folder = Path(path)
         info = read_info(folder)
         arrays = read_arrays(folder, timed=info.time_unit is not None)

@@ -96,21 +96,14 @@ def check_arrays(
     n_users, n_events = len(user_ids), len(events)
     if not n_users or not n_items or not n_events:
         raise DigerError(f"{n_users} users, {n_items} items, {n_events} events: nothing may be 0")
-    shapes = {
-        "offsets": n_users + 1,
-        "train_end": n_users,
-        "validation_at": n_users,
-        "test_at": n_users,
-    }
-    given = {
-        "offsets": offsets,
-        "train_end": train_end,
-        "validation_at": validation_at,
-        "test_at": test_at,
-    }
-    for name, length in shapes.items():
-        if given[name].shape != (length,):
-            raise DigerError(f"{name} has shape {given[name].shape}, not ({length},)")
+    for name, array, length in (
+        ("offsets", offsets, n_users + 1),
+        ("train_end", train_end, n_users),
+        ("validation_at", validation_at, n_users),
+        ("test_at", test_at, n_users),
+    ):
+        if array.shape != (length,):
+            raise DigerError(f"{name} has shape {array.shape}, not ({length},)")
     check_ids(user_ids, "user")
     if offsets[0] != 0 or offsets[-1] != n_events or (np.diff(offsets) < 1).any():
         raise DigerError("offsets must run from 0 to the number of events, with no empty user")

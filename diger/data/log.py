@@ -17,21 +17,13 @@ from diger.errors import DigerError
 
 @dataclass(frozen=True, eq=False)
 class EventLog:
-    """Events in file order.
+    """Events in file order."""
 
-    Attributes:
-        users: (n,) int32 positions in `user_ids`.
-        items: (n,) int32 positions in `item_ids`.
-        times: (n,) float64, as read (a source may have fractions of a second).
-        user_ids: ids in order of first appearance.
-        item_ids: ids in order of first appearance.
-    """
-
-    users: np.ndarray
-    items: np.ndarray
-    times: np.ndarray
-    user_ids: list[str]
-    item_ids: list[str]
+    users: np.ndarray  # (n,) int32 positions in `user_ids`
+    items: np.ndarray  # (n,) int32 positions in `item_ids`
+    times: np.ndarray  # (n,) float64, as read (a source may have fractions of a second)
+    user_ids: list[str]  # in order of first appearance
+    item_ids: list[str]  # in order of first appearance
 
 
 class _Numbering(dict[str, int]):

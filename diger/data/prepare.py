@@ -73,10 +73,6 @@ def prepare(
         drop_repeats: keep only a user's first event with an item.
         publish_text: whether bundles may carry the item text.
         licence: terms of the data.
-
-    Raises:
-        DigerError: the source is damaged, nothing is left after filtering, or the split is not
-            possible.
     """
     check_name(name)
     core = reader.default_k_core if core is None else core
@@ -137,17 +133,15 @@ def prepare(
         preparation={**options, **cut_options},
         **made._asdict(),
     )
-    return Prepared(
-        dataset,
-        ReadingCounts(
-            events_read=n_read,
-            users_read=len(log.user_ids),
-            items_read=len(log.item_ids),
-            repeats_dropped=n_read - n_after_repeats,
-            events_outside_core=n_after_repeats - len(log.users),
-            **counts,
-        ),
+    read = ReadingCounts(
+        events_read=n_read,
+        users_read=len(log.user_ids),
+        items_read=len(log.item_ids),
+        repeats_dropped=n_read - n_after_repeats,
+        events_outside_core=n_after_repeats - len(log.users),
+        **counts,
     )
+    return Prepared(dataset, read)
 
 
 def in_time_order(log: EventLog) -> EventLog:
@@ -159,10 +153,8 @@ def in_time_order(log: EventLog) -> EventLog:
 def to_seconds(times: np.ndarray) -> np.ndarray:
     """Unix times in seconds, each from seconds, milli-, micro- or nanoseconds, told by its size.
 
-    Each by itself: exports joined to one file, or one stray line, may have another unit.
-
-    Raises:
-        DigerError: a time is none of these, or lies after the year 2100 (often a mark for none).
+    Each by itself: exports joined to one file, or one stray line, may have another unit. What lies
+    after the year 2100, often a mark for none, is refused.
     """
     size = np.abs(times)
     unit = np.ones(len(times))
@@ -211,12 +203,9 @@ def _catalogue(reader: Reader, log: EventLog) -> tuple[pd.DataFrame, np.ndarray,
     rows[[numbers[item_id] for item_id in records]] = np.arange(len(records))
     columns = dict(zip(ItemRecord._fields, zip(*records.values(), strict=True), strict=True))
     frame = pd.DataFrame({key: pd.Series(cells, dtype=object) for key, cells in columns.items()})
-    return (
-        frame,
-        rows,
-        {
-            "item_records_unused": reader.unwanted,
-            "item_records_repeated": repeated,
-            "items_without_record": len(records) - n_known,
-        },
-    )
+    counts = {
+        "item_records_unused": reader.unwanted,
+        "item_records_repeated": repeated,
+        "items_without_record": len(records) - n_known,
+    }
+    return frame, rows, counts

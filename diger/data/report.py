@@ -24,19 +24,7 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 class DataReport:
     """Counts of a dataset.
 
-    Attributes:
-        density: distinct (user, item) pairs / (users x items).
-        repeated_events: events with an item the user had before.
-        users_with_repeats: users with at least one such event.
-        training_examples: targets in training, one per event but each user's first.
-        length_mean: events a user, held-out ones included.
-        length_quantiles: events a user at `QUANTILES`.
-        items_without_text: items with no title, description, brand or categories.
-        items_without_title: items with no title.
-        items_not_in_training: items with no training event.
-        validation_targets, test_targets: users with such a target.
-        cold_*: targets with no training event.
-        seen_*: targets already in their own history.
+    A target is cold if it has no training event, and seen if it is already in its own history.
     """
 
     name: str
@@ -44,16 +32,16 @@ class DataReport:
     users: int
     items: int
     events: int
-    density: float
-    repeated_events: int
-    users_with_repeats: int
+    density: float  # distinct (user, item) pairs / (users x items)
+    repeated_events: int  # with an item the user had before
+    users_with_repeats: int  # with at least one such event
     training_events: int
-    training_examples: int
-    length_mean: float
-    length_quantiles: tuple[float, ...]
-    items_without_text: int
+    training_examples: int  # targets in training, one per event but each user's first
+    length_mean: float  # events a user, held-out ones included
+    length_quantiles: tuple[float, ...]  # events a user at `QUANTILES`
+    items_without_text: int  # no title, description, brand or categories
     items_without_title: int
-    items_not_in_training: int
+    items_not_in_training: int  # no training event
     validation_targets: int
     cold_validation_targets: int
     seen_validation_targets: int
@@ -128,10 +116,8 @@ def report_table(report: DataReport, counts: ReadingCounts | None = None) -> Tab
     ]
     for kind in ("validation", "test"):
         total = getattr(report, f"{kind}_targets")
-        cold, seen = (
-            getattr(report, f"cold_{kind}_targets"),
-            getattr(report, f"seen_{kind}_targets"),
-        )
+        cold = getattr(report, f"cold_{kind}_targets")
+        seen = getattr(report, f"seen_{kind}_targets")
         rows += [
             (f"{kind} targets", total, f"{_share(total, report.users)} of users"),
             ("  never seen in training", cold, _share(cold, total)),

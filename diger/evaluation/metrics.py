@@ -21,37 +21,11 @@ CUTOFFS = (1, 5, 10, 20)
 METRICS = ("recall", "ndcg", "mrr")
 
 
-def recall_at_k(ranks: Any, k: int) -> float:
-    """Share of users whose target is among the first k: mean of [rank <= k].
-
-    With one relevant item this is hit@k too.
-
-    >>> recall_at_k([1, 3, float("nan"), 11], k=10)
-    0.5
-    """
-    return _mean(per_user(ranks, f"recall@{k}"))
-
-
-def ndcg_at_k(ranks: Any, k: int) -> float:
-    """Mean of [rank <= k] / log2(rank + 1); the ideal list of one relevant item scores 1.
-
-    >>> ndcg_at_k([1, 3, float("nan"), 11], k=10)
-    0.375
-    """
-    return _mean(per_user(ranks, f"ndcg@{k}"))
-
-
-def mrr_at_k(ranks: Any, k: int) -> float:
-    """Mean reciprocal rank within the first k: mean of [rank <= k] / rank.
-
-    >>> mrr_at_k([1, 4, float("nan"), 11], k=10)
-    0.3125
-    """
-    return _mean(per_user(ranks, f"mrr@{k}"))
-
-
 def per_user(ranks: Any, metric: str) -> np.ndarray:
     """(users,) float64 values of a metric such as "ndcg@10", for paired comparisons of users.
+
+    recall@k is [rank <= k], with one relevant item the same as hit@k; ndcg@k is [rank <= k] /
+    log2(rank + 1), for the ideal list of one relevant item scores 1; mrr@k is [rank <= k] / rank.
 
     `ranks` is (users,): whole numbers >= 1, NaN or null for a target that was not decoded.
     Raises DigerError for a rank below 1 or a metric that is not `recall@k`, `ndcg@k` or `mrr@k`.

@@ -7,7 +7,7 @@ comparison of SID arms needs the same decoding on both sides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,33 +22,25 @@ from diger.tokenizer.trie import Trie
 
 Mode = Literal["beam", "free", "exact"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+EXACT = "exact, every item scored"
 
 
 @dataclass(frozen=True, eq=False)
 class SidRanker:
-    """Ranks with a SID recommender.
+    """Ranks with a SID recommender: beam search within the catalogue, without, or every score."""
 
-    Attributes:
-        model: the recommender, in evaluation mode.
-        sids: LongTensor (items, length), the SID of every item row.
-        trie: the same SIDs as a trie.
-        mode: one of `MODES`: beam search within the catalogue, without, or every item's score.
-        beam: beams kept, for the first two.
-        group: LongTensor (items,) collision group of each item.
-    """
-
-    model: Recommender
-    sids: Tensor
-    trie: Trie
+    model: Recommender  # in evaluation mode
+    sids: Tensor  # LongTensor (items, length), the SID of every item row
+    trie: Trie  # the same SIDs
     mode: Mode
-    beam: int
-    group: Tensor | None = None
+    beam: int  # beams kept, where there are any
+    group: Tensor | None = None  # LongTensor (items,) collision group of each item
 
     @property
     def decoding(self) -> str:
         """The label that goes with every figure made this way."""
         if self.mode == "exact":
-            return "exact, every item scored"
+            return EXACT
         kind = "constrained" if self.mode == "beam" else "unconstrained"
         return f"{kind} beam search, {self.beam} beams"
 
@@ -60,11 +52,8 @@ class SidRanker:
         if self.mode == "exact":
             scores = item_log_probabilities(self.model, memory, size, self.trie, len(self.sids))
             return ranked_from_scores(scores, targets, self.group)
-        result: BeamResult
-        if self.mode == "beam":
-            result = constrained_beam_search(self.model, memory, size, self.trie, self.beam)
-        else:
-            result = free_beam_search(self.model, memory, size, self.trie, self.beam)
+        search = constrained_beam_search if self.mode == "beam" else free_beam_search
+        result: BeamResult = search(self.model, memory, size, self.trie, self.beam)
         return ranked_from_list(result.items, result.scores, targets, self.group)
 
 
@@ -73,11 +62,7 @@ class SasrecRanker:
     """Ranks with SASRec: every item is scored."""
 
     model: Sasrec
-
-    @property
-    def decoding(self) -> str:
-        """The label that goes with every figure made this way."""
-        return "exact, every item scored"
+    decoding: ClassVar[str] = EXACT
 
     def rank(self, batch: Batch, targets: Tensor) -> Ranked:
         """Rank for histories (B, T) with targets (B,)."""
@@ -91,11 +76,7 @@ class PopularityRanker:
     """The same list for everyone: items by their number of training events."""
 
     popularity: Tensor  # (items,)
-
-    @property
-    def decoding(self) -> str:
-        """The label that goes with every figure made this way."""
-        return "exact, every item scored"
+    decoding: ClassVar[str] = EXACT
 
     def rank(self, batch: Batch, targets: Tensor) -> Ranked:
         """Rank for any histories; they are not looked at."""

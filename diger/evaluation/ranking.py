@@ -30,15 +30,12 @@ SPLITS = ("validation", "test")
 class Ranked:
     """A batch, ranked.
 
-    Attributes:
-        top: LongTensor (B, TOP) item rows, best first; -1 where there is none.
-        rank: LongTensor (B,) 1-based rank of the target; 0 if not among the decoded.
-        group_first: LongTensor (B,) best rank held by an item with the target's codes (suffix
-            aside); 0 if none was decoded.
+    group_first: LongTensor (B,) best rank held by an item with the target's codes (suffix aside); 0
+    if none was decoded.
     """
 
-    top: Tensor
-    rank: Tensor
+    top: Tensor  # LongTensor (B, TOP) item rows, best first; -1 where there is none
+    rank: Tensor  # LongTensor (B,) 1-based rank of the target; 0 if not among the decoded
     group_first: Tensor
 
 
@@ -79,10 +76,7 @@ def ranked_from_list(
         leader = scores.masked_fill(~same, -torch.inf).amax(1, keepdim=True)
         ahead = ((scores >= leader) & ~same & scores.isfinite()).sum(1)
         group_first = torch.where(same.any(1), ahead + 1, 0)
-    top = items[:, :TOP]
-    if top.shape[1] < TOP:
-        top = torch.nn.functional.pad(top, (0, TOP - top.shape[1]), value=-1)
-    return Ranked(top, rank, group_first)
+    return Ranked(_padded(items[:, :TOP]), rank, group_first)
 
 
 def ranked_from_scores(scores: Tensor, targets: Tensor, group: Tensor | None = None) -> Ranked:
@@ -92,8 +86,6 @@ def ranked_from_scores(scores: Tensor, targets: Tensor, group: Tensor | None = N
     scores = scores.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     top_scores, top = best(scores, TOP)
     top = torch.where(top_scores.isfinite(), top, -1)
-    if top.shape[1] < TOP:
-        top = torch.nn.functional.pad(top, (0, TOP - top.shape[1]), value=-1)
     target_score = scores.gather(1, targets[:, None])
     rank = (scores >= target_score).sum(1)
     rank = torch.where(target_score.squeeze(1).isfinite() & ~broken, rank, 0)
@@ -103,7 +95,11 @@ def ranked_from_scores(scores: Tensor, targets: Tensor, group: Tensor | None = N
         leader = scores.masked_fill(~same, -torch.inf).amax(1, keepdim=True)
         ahead = ((scores >= leader) & ~same).sum(1)
         group_first = torch.where(leader.squeeze(1).isfinite() & ~broken, ahead + 1, 0)
-    return Ranked(top, rank, group_first)
+    return Ranked(_padded(top), rank, group_first)
+
+
+def _padded(top: Tensor) -> Tensor:
+    return torch.nn.functional.pad(top, (0, TOP - top.shape[1]), value=-1)
 
 
 @dataclass(frozen=True, eq=False)
