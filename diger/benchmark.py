@@ -55,11 +55,8 @@ def benchmark(
 ) -> Iterator[Measurement]:
     """Measure one after another; random SIDs, since speed does not depend on what they mean.
 
-    Args:
-        recipe: gives the model and the batch size.
-        dataset: gives the histories.
-        device: where.
-        alternative: time the T5 as well (needs transformers).
+    The recipe gives the model and the batch size, the dataset the histories; `alternative` times
+    the T5 as well (needs transformers).
     """
     peak = matmul_rate(device)
     yield Measurement("matrix products", peak / 1e9, "GFLOP/s", "fp32, 1024 x 1024")

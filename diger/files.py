@@ -10,6 +10,7 @@ folders whose lock nobody holds are touched.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -103,6 +104,12 @@ def interrupted(parent: Path) -> set[Path]:
     """Targets within `parent` that have stepped aside, so that a swap may be unfinished."""
     names = (_LEFTOVER.fullmatch(folder.name) for folder in parent.glob(".*.old.tmp"))
     return {parent / match["name"] for match in names if match}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits; an OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

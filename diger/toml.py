@@ -24,8 +24,6 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     """The tables of a TOML text; a DigerError that begins with `where` if it is none."""
     try:
         tables = tomllib.loads(text)
-        if _deeper_than(20, tables):
-            raise RecursionError
         json.dumps(tables, default=str)  # a number of thousands of digits cannot be written out
     except RecursionError:
         raise DigerError(f"{where}: nested too deeply; nothing here needs that") from None
@@ -34,15 +32,3 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     except ValueError:
         raise DigerError(f"{where}: a number in it is too long; nothing here needs that") from None
     return tables
-
-
-def _deeper_than(levels: int, value: Any) -> bool:
-    inside = [value]
-    for _ in range(levels):
-        inside = [
-            inner
-            for outer in inside
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(inside)

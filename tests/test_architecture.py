@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "diger"
 
 # From the ground up; a room imports those before it. Rooms of one line know nothing of each other.
 FLOORS = (
-    ("errors", "memory", "digest"),
+    ("errors", "memory"),
     ("text", "names", "files"),
     ("toml", "data", "content", "uncertainty", "tokenizer"),
     ("config",),

@@ -27,8 +27,8 @@ from diger.content.transform import ContentTransform
 from diger.convert.release import convert_data
 from diger.convert.rqvae import KNOWN, as_protocol_2, convert_rqvae
 from diger.data.dataset import Dataset
-from diger.digest import file_sha256
 from diger.errors import DigerError
+from diger.files import file_sha256
 from diger.model import load_model
 from diger.tokenizer.build import build_tokenizer
 from diger.tokenizer.config import TokenizerConfig

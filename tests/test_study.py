@@ -90,7 +90,7 @@ ON_RING = 'datasets = ["ring"]'
         ('["static", "diff', '["sttic", "diff', "complete: no arm named sttic; did you mean"),
         ("seeds = [4]", "seeds = []", r"datasets.walk: seeds: .*at least 1"),
         ("seeds = [4]", f"seeds = [{2**32}]", "seeds.0: .*less than or equal to 4294967295"),
-        ("seeds = [0, 1]", "seeds = [0, 0]", "datasets.ring.seeds: 0 is listed twice"),
+        ("seeds = [0, 1]", "seeds = [0, 0]", "datasets.ring: seeds: 0 is listed twice"),
         (RECIPE, 'static = "fest"', "arms.static: no recipe named fest"),
         (RECIPE, "static = 3", "arms.static: must be a recipe's name"),
         ("sids_from =", "sid_from =", "arms.frozen: unknown key sid_from; did you mean sids_from"),

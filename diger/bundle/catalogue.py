@@ -35,23 +35,11 @@ def load_catalogue(path: str | Path) -> pd.DataFrame:
         )
     if not path.is_file():
         raise DigerError(f"{named}: there is no such catalogue file")
-    if path.suffix == ".parquet":
-        try:
-            table = pq.read_table(path).to_pandas(ignore_metadata=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise DigerError(
-                f"{named}: not readable parquet ({printable(error, 80)}); prepare the dataset again"
-            ) from None
-    elif path.suffix in (".csv", ".tsv"):
-        try:
-            table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str)
-        except (OSError, ValueError) as error:
-            raise DigerError(f"{named}: not a readable table ({printable(error, 80)})") from None
-    else:
-        wanted = ("item_id", *TEXT_COLUMNS)
-        table = pd.DataFrame(
-            [{key: record.get(key) for key in wanted} for _, record in objects(path)]
-        )
+    try:
+        table = _read(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        kind = path.suffix.removeprefix(".")
+        raise DigerError(f"{named}: not readable {kind} ({printable(error, 80)})") from None
     if "item_id" not in table or table["item_id"].isna().any():
         has = printable(", ".join(map(str, table.columns)), 120)
         raise DigerError(f"{named}: every item needs an item_id (the file has {has})")
@@ -68,6 +56,15 @@ def load_catalogue(path: str | Path) -> pd.DataFrame:
             f"{named}: none of its items has any text ({', '.join(TEXT_COLUMNS)} are read)"
         )
     return found
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pandas(ignore_metadata=True)
+    if path.suffix in (".csv", ".tsv"):
+        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str)
+    wanted = ("item_id", *TEXT_COLUMNS)
+    return pd.DataFrame([{key: record.get(key) for key in wanted} for _, record in objects(path)])
 
 
 def with_text(items: pd.DataFrame, catalogue: pd.DataFrame | None, source: str) -> pd.DataFrame:

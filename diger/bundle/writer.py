@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from diger import files
 from diger.bundle import documents, schema
 from diger.bundle.card import model_card
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.reader import Bundle
+from diger.bundle.tables import to_parquet
 from diger.bundle.tensors import pack
 from diger.errors import DigerError, did_you_mean
 from diger.names import writes_sids
@@ -29,10 +28,6 @@ from diger.text import printable
 
 if TYPE_CHECKING:
     import torch
-
-
-# Columns that rise row by row: their differences take next to no room.
-_RISING = ("user",)
 
 
 class BundleWriter:
@@ -103,18 +98,7 @@ class BundleWriter:
             self._text.append(name)
         if schema.holds_item_rows(name):
             self._item_rows[name] = checked
-        table = pa.Table.from_pandas(checked, preserve_index=False)
-        # Pandas' own notes hold its version, which would make equal content differ.
-        sink = pa.BufferOutputStream()
-        rising = [c for c in _RISING if c in table.column_names]
-        pq.write_table(
-            table.replace_schema_metadata(None),
-            sink,
-            compression="zstd",
-            use_dictionary=[c for c in table.column_names if c not in rising],
-            column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
-        )
-        self._put(name, sink.getvalue().to_pybytes())
+        self._put(name, to_parquet(checked))
 
     def tensors(
         self,

@@ -38,8 +38,8 @@ from diger.content.vectors import (
     zero_rows,
 )
 from diger.data.dataset import Dataset
-from diger.digest import file_sha256
 from diger.errors import DigerError
+from diger.files import file_sha256
 
 # The one string that stands for an item: `title. brand. categories. description`.
 #

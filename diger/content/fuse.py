@@ -27,17 +27,13 @@ _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 class Fused:
     """Fused content.
 
-    Attributes:
-        vectors: float32 (items, sum of the sources' widths).
-        missing: bool (items,), items that no source knows.
-        known: bool (items, sources), which sources each item had.
-        alone: (mean, matrix) from raw vectors (n, dim) of the first source to fused ones, for items
-            of which it is all that is known.
+    alone: (mean, matrix) from raw vectors (n, dim) of the first source to fused ones, for items of
+    which it is all that is known.
     """
 
-    vectors: np.ndarray
-    missing: np.ndarray
-    known: np.ndarray
+    vectors: np.ndarray  # float32 (items, sum of the sources' widths)
+    missing: np.ndarray  # bool (items,), items that no source knows
+    known: np.ndarray  # bool (items, sources), which sources each item had
     alone: tuple[np.ndarray, np.ndarray]
 
     def newcomer(self, transform: ContentTransform) -> ContentTransform:
@@ -56,12 +52,9 @@ class Fused:
 
 
 def fuse(sources: Mapping[str, ContentVectors], weights: Mapping[str, float]) -> Fused:
-    """See the module's text.
+    """Raw vectors (items, dim) by source, of one catalogue, as the module's text says.
 
-    Args:
-        sources: raw vectors (items, dim) by name, all of one catalogue; the first is the one that
-            new items have.
-        weights: by the same names, above 0.
+    The first source is the one that new items have; weights are above 0.
     """
     names = tuple(sources)
     known = np.stack([~content.missing for content in sources.values()], axis=1)

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from diger.digest import file_sha256
 from diger.errors import DigerError
+from diger.files import file_sha256
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 DEFAULT_MAX_TOKENS = 64

@@ -253,15 +253,9 @@ def convert_data(
 ) -> Dataset:
     """Read the release in `folder` and write the dataset folder `out`, content vectors included.
 
-    Items keep the order of the release's map and so of its vectors; they have ids and no text.
-
-    Args:
-        folder: see `diger.convert.release`.
-        out: dataset folder to write.
-        name: short name of the dataset, by default the release's.
-        vectors: the .npy, where the folder holds several.
-        force: replace a dataset folder at `out`.
-        progress: told how far each file is read.
+    Items keep the order of the release's map and so of its vectors; they have ids and no text. The
+    dataset's short name is by default the release's; `vectors` is the .npy, where the folder holds
+    several; `progress` is told how far each file is read.
     """
     release = find_release(folder, vectors)
     name = check_name(name or release.name)

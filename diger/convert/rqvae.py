@@ -137,13 +137,9 @@ class Converted:
 def convert_rqvae(
     path: Path, out: Path, *, sha256: str | None = None, force: bool = False
 ) -> Converted:
-    """Write the RQ-VAE of the checkpoint `path` to the safetensors file `out`.
+    """Write the RQ-VAE of a checkpoint (`.pth`) of the authors' training to a safetensors file.
 
-    Args:
-        path: a `.pth` of the authors' RQ-VAE training.
-        out: file to write, whole or not at all.
-        sha256: the hash the file must have; by default that of one of the released checkpoints.
-        force: replace a file at `out`.
+    `sha256` is the hash the checkpoint must have; by default that of one of those released.
     """
     with _writing(out):
         if out.exists() and (out.is_dir() or not force):

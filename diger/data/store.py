@@ -51,16 +51,10 @@ def write_dataset(
     users: dict[str, Any],
     force: bool,
 ) -> None:
-    """Write the folder in one piece.
+    """Write the folder in one piece; with `force`, in place of a dataset that is there.
 
-    Args:
-        target: where to.
-        info: what `dataset.json` says.
-        items: one row an item.
-        events: (n,) item rows, the users' events one after another.
-        times: (n,) int64, or None.
-        users: columns of `users.parquet`, one entry a user.
-        force: replace a dataset that is already there.
+    `events` and `times` are (n,), the users' events one after another; `users` has the columns of
+    `users.parquet`.
     """
     check_dataset_target(target, force=force)
     log = {"user": np.repeat(np.arange(info.n_users, dtype=np.int32), users["n_events"])}

@@ -42,13 +42,8 @@ class Unreachable(DigerError):
 def talking(doing: str, *, safe: str = "") -> Iterator[HfApi]:
     """The Hub's client for the length of a `with` block; its faults come out as one line.
 
-    Args:
-        doing: what is being done, for the beginning of the line ("publishing ann/demo").
-        safe: what a failure does not touch, for its end.
-
-    Raises:
-        Unreachable: no connection, a server fault, or a limit on requests.
-        DigerError: anything else.
+    The line begins with what is being done ("publishing ann/demo") and ends with what is `safe`.
+    It is `Unreachable` for no connection, a server fault, or a limit on requests.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars, get_session, logging

@@ -80,10 +80,8 @@ def pull(
 ) -> Pulled:
     """Fetch a bundle, check every byte, and put it at `out`, whole or not at all.
 
-    Args:
-        address: `owner/name`, `owner/name@revision`, or the same with `hub://`.
-        out: the folder to write; by default `checkpoints/<name>`.
-        force: replace another bundle that is there.
+    The folder is by default `checkpoints/<name>`; with `force` another bundle that is there is
+    replaced. An address may do without its `hub://`.
     """
     wanted = parse(address)
     target = Path("checkpoints") / wanted.name if out is None else Path(out)

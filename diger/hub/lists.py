@@ -70,14 +70,9 @@ def collect(
 ) -> Collected:
     """Put bundles into the collection `title`, made where there is none, each with its figures.
 
-    All bundles are looked up before anything is changed; those that are in already stay.
-
-    Args:
-        title: of the collection.
-        repo_ids: `owner/name` of each bundle.
-        owner: of the collection; by default that of the first bundle.
-        description: a line under the title, at most 150 characters.
-        public: for everybody to see, where it is made now.
+    All bundles (`owner/name`) are looked up before anything is changed; those that are in already
+    stay. The collection's owner is by default that of the first bundle; `description` is a line
+    under its title, at most 150 characters. `public`: for everybody to see, where it is made now.
     """
     names = list(dict.fromkeys(map(parse_repo_id, repo_ids)))
     if not names:
@@ -104,8 +99,7 @@ def collect(
 def members(slug: str) -> list[str]:
     """Addresses of the models in a collection, in its order.
 
-    Args:
-        slug: `owner/title-id`, as at the end of the collection's web address.
+    `slug` is `owner/title-id`, as at the end of the collection's web address.
     """
     with talking(f"reading the collection {printable(slug, 80)}") as api:
         items = api.get_collection(slug).items

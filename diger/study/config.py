@@ -9,13 +9,13 @@ are as on the command line: from the folder in which the command is run. `docs/s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from diger.config import LAST_SEED, Config, Recipe, load_recipe, merged, recipe_from, validate
 from diger.errors import DigerError, did_you_mean
@@ -23,8 +23,18 @@ from diger.evaluation.metrics import CUTOFFS, METRICS
 from diger.text import printable
 from diger.toml import read_toml
 
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LAST_SEED)], ...], Field(min_length=1)]
-Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} is listed twice")
+    return values
+
+
+OnceEach = AfterValidator(_no_repeats)
+Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), OnceEach]
+Names = Annotated[tuple[str, ...], Field(min_length=1), OnceEach]
 
 
 class StudyDataset(Config):
@@ -72,7 +82,7 @@ class StudyHead(Config):
     about: str = ""  # a sentence
     bundles: Path  # folder in which the bundles lie, `<dataset>-<arm>-s<seed>`
     half: bool = True  # keep weights in half precision
-    complete: tuple[str, ...] | None = None
+    complete: Annotated[tuple[str, ...], OnceEach] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,6 @@ def load_study(path: Path) -> Study:
         claims = validate(StudyClaims, tables["claims"], f"{path}: claims")
         _check_claims(claims, datasets, arms, f"{path}: claims")
     _known(head.complete or (), arms, f"{path}: complete", "arm")
-    _no_repeats(head.complete or (), f"{path}: complete")
     return Study(
         **head.model_dump(),
         datasets=datasets,
@@ -141,9 +150,7 @@ def _dataset(table: Any, where: str, name: str) -> StudyDataset:
     _check_name(name, where)
     if not isinstance(table, dict):
         raise DigerError(f"{where}: must be a table with folder and seeds, got {_show(table)}")
-    found = validate(StudyDataset, table, where)
-    _no_repeats(found.seeds, f"{where}.seeds")
-    return found
+    return validate(StudyDataset, table, where)
 
 
 def _arm(name: str, table: Any, datasets: Mapping[str, StudyDataset], where: str) -> Arm:
@@ -162,8 +169,6 @@ def _arm(name: str, table: Any, datasets: Mapping[str, StudyDataset], where: str
     arm = validate(StudyArm, own, where)
     _known(arm.on, datasets, f"{where}.on", "dataset")
     _known(arm.datasets or (), datasets, f"{where}.datasets", "dataset")
-    _no_repeats(arm.datasets or (), f"{where}.datasets")
-    _no_repeats(arm.seeds or (), f"{where}.seeds")
     try:
         base = load_recipe(arm.recipe)
     except DigerError as error:
@@ -204,7 +209,6 @@ def _check_claims(
     _known((claims.baseline,), arms, f"{where}.baseline", "arm")
     _known((claims.arm,), arms, f"{where}.arm", "arm")
     _known(claims.datasets or (), datasets, f"{where}.datasets", "dataset")
-    _no_repeats(claims.datasets or (), f"{where}.datasets")
     known = [f"{name}@{k}" for name in METRICS for k in CUTOFFS]
     if claims.metric not in known:
         hint = did_you_mean(claims.metric, known)
@@ -273,9 +277,3 @@ def _check_name(name: str, where: str) -> None:
         raise DigerError(
             f"{where}: {name!r} cannot be part of a file's name; use letters, digits, . _ and -"
         )
-
-
-def _no_repeats(values: Sequence[int | str], where: str) -> None:
-    for value in values:
-        if values.count(value) > 1:
-            raise DigerError(f"{where}: {value} is listed twice")

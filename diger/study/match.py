@@ -22,7 +22,7 @@ from diger.bundle.settings import settings
 from diger.config import Recipe
 from diger.content.encoder import revision_here
 from diger.data.info import DatasetInfo
-from diger.digest import file_sha256
+from diger.files import file_sha256
 from diger.names import BASELINES
 from diger.study.grid import Run
 from diger.text import printable
@@ -102,10 +102,7 @@ def _digest(path: Path, changed: int, size: int) -> str:
 def mismatch(bundle: Bundle, run: Run, made_of: Mapping[str, str]) -> str | None:
     """What is different in `bundle` from what `run` would make; None where nothing is.
 
-    Args:
-        bundle: found where the run's would be.
-        run: of the study.
-        made_of: hashes of its data as it is now, as far as known (`diger.study.match`).
+    `made_of` has the hashes of the run's data as it is now, as far as known.
     """
     about = bundle.about
     if about.seed != run.seed:

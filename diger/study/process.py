@@ -61,11 +61,9 @@ class Job:
 def run_in_process(job: Job, tell: Tell) -> None:
     """Train what a job says in a new process.
 
-    Raises:
-        Stopped: Ctrl-C or SIGTERM; what was done is kept.
-        Busy: another process is at the same bundle.
-        DigerError: it failed. Where nobody foresaw how, what it said last is in a file that the
-            message names.
+    Raises `Stopped` after Ctrl-C or SIGTERM (what was done is kept), and `Busy` where another
+    process is at the same bundle. Where it failed and nobody foresaw how, what it said last is in a
+    file that the message names.
     """
     with (
         tempfile.TemporaryDirectory() as folder,

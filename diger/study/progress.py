@@ -36,13 +36,10 @@ class Cell:
 
 
 def survey(runs: Sequence[Run], *, data_needed: bool = True, verify: bool = False) -> list[Cell]:
-    """Where each run stands.
+    """Where each run stands; with `verify`, every hash of every bundle is checked.
 
-    Args:
-        runs: of the grid.
-        data_needed: without, a dataset that is not there is no hindrance, and its bundles are
-            measured against each other: the first one's data is taken for the study's.
-        verify: check every hash of every bundle.
+    Without `data_needed`, a dataset that is not there is no hindrance, and its bundles are measured
+    against each other: the first one's data is taken for the study's.
     """
     infos: dict[Path, DatasetInfo | DigerError] = {}
     for run in runs:

@@ -60,18 +60,10 @@ def run_study(
     watcher: Watcher | None = None,
     execute: Execute = run_in_process,
 ) -> Outcome:
-    """Make the `chosen` ones of a study's `runs`.
+    """Make the `chosen` ones of a study's `runs`, in their order, each by `execute`.
 
-    Args:
-        runs: the whole grid; it decides which weights somebody still needs.
-        chosen: of it, in its order.
-        options: how.
-        watcher: who is told.
-        execute: makes one run.
-
-    Raises:
-        DigerError: something is where a bundle of `chosen` would go (nothing is run then).
-        Stopped: Ctrl-C; the same call goes on.
+    The whole grid decides which weights somebody still needs. Nothing is run where something else
+    is in the place of a chosen one's bundle. Ctrl-C raises `Stopped`, and the same call goes on.
     """
     cells = {cell.run.key: cell for cell in survey(runs)}
     work = _Work(cells, options, watcher or Watcher(), execute)

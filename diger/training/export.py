@@ -19,11 +19,11 @@ from diger.bundle.tables import items_frame, topk_frame
 from diger.bundle.writer import BundleWriter
 from diger.config import Recipe
 from diger.data.dataset import Dataset
-from diger.digest import file_sha256
 from diger.evaluation import beyond_accuracy
 from diger.evaluation.metrics import corrected_summary, summary
 from diger.evaluation.ranking import TOP, SplitRanks
 from diger.evaluation.slices import POPULARITY_BINS
+from diger.files import file_sha256
 from diger.tokenizer.stats import level_records, sid_stats
 from diger.training import distributed
 from diger.training.environment import code_version, hardware
