@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def benchmark(
     """
     peak = matmul_rate(device)
     yield Measurement("matrix products", peak / 1e9, "GFLOP/s", "fp32, 1024 x 1024")
-    task, model = _task(recipe, dataset, device)
+    task = _task(recipe, dataset, device)
     longest = recipe.training.max_history
     histories = training_histories(task.prefix_examples, dataset, longest, device)
     lengths = histories.length.cpu().numpy()
@@ -75,55 +76,37 @@ def benchmark(
             step(batch)
     flops = counter.get_total_flops() / share
     training = _timed(lambda: [step(batch) for batch in sample], device) / share
-    yield Measurement(
-        "training floor",
-        flops / peak,
-        "s an epoch",
-        f"{flops / 1e12:.2f} TFLOP over the rate above",
-    )
-    yield Measurement(
-        "training", training, "s an epoch", f"{targets:,} targets, {len(sample)} batches, scaled"
-    )
-    yield Measurement(
-        "training, share of the floor's rate",
-        100 * flops / peak / training,
-        "%",
-        "higher is better",
-    )
-    model.eval()
+    note = f"{flops / 1e12:.2f} TFLOP over the rate above"
+    yield Measurement("training floor", flops / peak, "s an epoch", note)
+    note = f"{targets:,} targets, {len(sample)} batches, scaled"
+    yield Measurement("training", training, "s an epoch", note)
+    share_of_rate = 100 * flops / peak / training
+    yield Measurement("training, share of the floor's rate", share_of_rate, "%", "higher is better")
+    task.model.eval()
     users = min(2048, dataset.n_users)
     at = np.flatnonzero(dataset.test_at >= 0)
     chosen = at[:: max(1, len(at) // users)]
-    seconds = _timed(
-        lambda: rank_split(
-            task.ranker(),
-            dataset,
-            "test",
-            max_history=recipe.training.max_history,
-            batch_size=recipe.evaluation.batch_size,
-            device=device,
-            users=chosen,
-        ),
-        device,
+    ranking = partial(
+        rank_split,
+        task.ranker(),
+        dataset,
+        "test",
+        max_history=recipe.training.max_history,
+        batch_size=recipe.evaluation.batch_size,
+        device=device,
+        users=chosen,
     )
-    yield Measurement(
-        "ranking the test split",
-        seconds * len(at) / len(chosen),
-        "s",
-        f"{recipe.evaluation.beam} beams, {len(chosen):,} of {len(at):,} users, scaled",
-    )
+    seconds = _timed(ranking, device) * len(at) / len(chosen)
+    note = f"{recipe.evaluation.beam} beams, {len(chosen):,} of {len(at):,} users, scaled"
+    yield Measurement("ranking the test split", seconds, "s", note)
     yield Measurement("peak memory", peak_memory(device) / 2**20, "MiB", "whole process so far")
     joint = _joint_task(recipe, dataset, device)
     step = _stepper(joint, recipe, device)
     step(sample[0])
     together = _timed(lambda: [step(batch) for batch in sample], device) / share
     together += _timed(joint.refresh, device)
-    yield Measurement(
-        "joint training",
-        together,
-        "s an epoch",
-        f"{together / training:.2f} times static; one new assignment of all SIDs in it",
-    )
+    note = f"{together / training:.2f} times static; one new assignment of all SIDs in it"
+    yield Measurement("joint training", together, "s an epoch", note)
     yield Measurement("peak memory", peak_memory(device) / 2**20, "MiB", "joint training with it")
     if alternative:
         yield from _alternative(recipe, targets, device)
@@ -137,7 +120,7 @@ def matmul_rate(device: torch.device, size: int = 1024) -> float:
     return 2 * size**3 / float(np.median(times))
 
 
-def _task(recipe: Recipe, dataset: Dataset, device: torch.device) -> tuple[StaticTask, nn.Module]:
+def _task(recipe: Recipe, dataset: Dataset, device: torch.device) -> StaticTask:
     config = recipe.tokenizer
     rng = np.random.default_rng(0)
     codes = rng.integers(0, config.codebook_size, (dataset.n_items, config.levels))
@@ -154,13 +137,12 @@ def _task(recipe: Recipe, dataset: Dataset, device: torch.device) -> tuple[Stati
     assert isinstance(model, Recommender)
     model.to(device).train()
     group = torch.arange(dataset.n_items, device=device)
-    return StaticTask(model=model, sids=sids, group=group, beam=recipe.evaluation.beam), model
+    return StaticTask(model=model, sids=sids, group=group, beam=recipe.evaluation.beam)
 
 
 def _joint_task(recipe: Recipe, dataset: Dataset, device: torch.device) -> JointTask:
     """As `_task`, with random content; by the recipe's [joint] table, if any."""
-    static, model = _task(recipe, dataset, device)
-    assert isinstance(model, Recommender)
+    static = _task(recipe, dataset, device)
     naming = recipe.tokenizer
     content = torch.randn(dataset.n_items, naming.width, device=device)
     tokenizer = ResidualKMeans(
@@ -170,7 +152,7 @@ def _joint_task(recipe: Recipe, dataset: Dataset, device: torch.device) -> Joint
     return JointTask(
         method="differentiable",
         config=recipe.joint or JointConfig(),
-        model=model,
+        model=static.model,
         tokenizer=tokenizer,
         naming=naming.model_copy(update={"kind": "residual-kmeans"}),
         sids=static.sids,
@@ -232,12 +214,9 @@ def _alternative(recipe: Recipe, targets: int, device: torch.device) -> Iterator
     step()
     seconds = _timed(lambda: [step() for _ in range(ALTERNATIVE_STEPS)], device)
     seconds /= ALTERNATIVE_STEPS
-    yield Measurement(
-        "T5 over code tokens, same targets",
-        seconds * math.ceil(targets / 256),
-        "s an epoch",
-        f"{seconds:.1f} s a step of 256 examples padded to {length} tokens, scaled",
-    )
+    note = f"{seconds:.1f} s a step of 256 examples padded to {length} tokens, scaled"
+    epoch = seconds * math.ceil(targets / 256)
+    yield Measurement("T5 over code tokens, same targets", epoch, "s an epoch", note)
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:

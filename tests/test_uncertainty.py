@@ -12,7 +12,7 @@ from diger.errors import DigerError
 from diger.tokenizer.residual_kmeans import ResidualKMeans
 from diger.tokenizer.soft import GUMBEL_STD, calibrate, draw, soft_codes
 from diger.uncertainty.base import Decay, build_decay
-from diger.uncertainty.config import FrqudConfig, UncertaintyConfig
+from diger.uncertainty.config import FrqudConfig, SdudConfig, UncertaintyConfig
 from diger.uncertainty.frqud import Frqud
 from diger.uncertainty.schedules import CosineDecay, TemperatureAnnealing
 from diger.uncertainty.sdud import Sdud
@@ -28,7 +28,7 @@ def test_none_is_full_noise_for_all():
 @pytest.mark.parametrize(("loss", "best"), [(9.0, 1.3), (2.89, 0.0), (1.0, 0.0)])
 def test_sigma_settles_at_its_formulas_minimum(loss, best):
     """sigma* = max(0, sqrt(L) - lambda) with lambda = 1.7."""
-    decay = Sdud(offset=1.7, initial=2.0)
+    decay = Sdud(SdudConfig(offset=1.7, initial=2.0))
     optimizer = torch.optim.Adam(decay.parameters(), lr=0.02)
     for _ in range(2000):
         optimizer.zero_grad()
@@ -38,12 +38,12 @@ def test_sigma_settles_at_its_formulas_minimum(loss, best):
 
 
 def test_sdud_loss_by_hand():
-    decay = Sdud(offset=1.5, initial=0.5)
+    decay = Sdud(SdudConfig(offset=1.5, initial=0.5))
     assert decay.penalty(torch.tensor(4.0)).item() == pytest.approx(4 / 8 + math.log(2))
 
 
 def test_sigma_scales_the_noise_and_gets_no_gradient_from_it():
-    decay = Sdud(offset=1.7, initial=0.25)
+    decay = Sdud(SdudConfig(offset=1.7, initial=0.25))
     scale = decay.noise_scale(0, CODES[:, 0])
     assert scale.tolist() == [0.25] * 4 and not scale.requires_grad
 
@@ -57,7 +57,7 @@ def test_noise_draws_other_codes_in_proportion_to_sigma():
     scale = calibrate(tokenizer, x, 0.8)
     explored = []
     for sigma in (0.0, 0.2, 1.0, 3.0):
-        decay = Sdud(offset=1.7, initial=sigma)
+        decay = Sdud(SdudConfig(offset=1.7, initial=sigma))
         soft = soft_codes(
             tokenizer, x, scale=scale, noise_scale=decay.noise_scale, fixed=tokenizer.assign(x)
         )
@@ -69,15 +69,14 @@ def test_noise_draws_other_codes_in_proportion_to_sigma():
 
 
 def test_sigma_never_rescales_the_recommendation_loss():
-    decay = Sdud(offset=1.7, initial=0.25)
+    decay = Sdud(SdudConfig(offset=1.7, initial=0.25))
     loss = torch.tensor(3.0, requires_grad=True)
     decay.penalty(loss).backward()
     assert loss.grad is None
 
 
 def test_frqud_usage_by_hand():
-    decay = Frqud(levels=2, codebook_size=4, momentum=0.9, threshold=1.5)
-    decay.start(CODES)
+    decay = Frqud(FrqudConfig(momentum=0.9, threshold=1.5), CODES, 4)
     assert decay.usage[0].tolist() == [0.75, 0.25, 0, 0]
     decay.observe(torch.tensor([[1, 0], [1, 0]]))
     assert decay.usage[0].tolist() == pytest.approx([0.675, 0.325, 0, 0])
@@ -91,8 +90,7 @@ def test_items_on_cold_codes_have_no_noise():
     tokenizer = ResidualKMeans(levels=2, codebook_size=4, width=4)
     tokenizer.fit(x, seed=0)
     plain = tokenizer.assign(x)
-    decay = Frqud(levels=2, codebook_size=4, momentum=0.9, threshold=1.1)
-    decay.start(plain)
+    decay = Frqud(FrqudConfig(momentum=0.9, threshold=1.1), plain, 4)
     scale = torch.full((2,), 1e-3)  # nearly flat logits: with noise, any code may win
     soft = soft_codes(tokenizer, x, scale=scale, noise_scale=decay.noise_scale)
     cold = ~decay.hot()[0][plain[:, 0]]
@@ -120,9 +118,8 @@ def test_frqud_goes_by_the_assigned_code_not_the_nearest():
 
 
 def test_both_is_the_product():
-    frqud = Frqud(levels=2, codebook_size=4, momentum=0.9, threshold=1.5)
-    frqud.start(CODES)
-    both = SdudFrqud(Sdud(offset=1.7, initial=0.5, learning_rate=3e-3), frqud)
+    frqud = Frqud(FrqudConfig(momentum=0.9, threshold=1.5), CODES, 4)
+    both = SdudFrqud(Sdud(SdudConfig(offset=1.7, initial=0.5, learning_rate=3e-3)), frqud)
     assert both.learning_rate == 3e-3
     assert both.noise_scale(0, CODES[:, 0]).tolist() == [0.5, 0.5, 0.5, 0]
     assert both.report() == {"sigma": 0.5}

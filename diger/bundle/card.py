@@ -185,13 +185,9 @@ def model_card(
     licence: str | None = None,
     repository: str | None = None,
 ) -> str:
-    """The `README.md` of a bundle.
+    """The `README.md` of a bundle, from its documents and tables.
 
     Args:
-        config: `config.json` (`diger.bundle.documents.Config`).
-        metrics: `metrics.json` (`diger.bundle.documents.Metrics`).
-        items: the table of `items.parquet`, for the summary of SIDs and the loading example.
-        codes: the table of `codes.parquet`, for the use of codes.
         sibling: a bundle of another method to stand beside this one in the results.
         complete: whether the bundle has weights; a results-only card shows how to read results.
         licence: a licence identifier that the Hub knows. By default "mit" for simulated data and

@@ -22,7 +22,7 @@ from diger.bundle import schema
 from diger.bundle.documents import Config
 from diger.bundle.manifest import MAX_BYTES, FileEntry, Manifest, located, parse_json
 from diger.bundle.tensors import metadata_of, unpack
-from diger.errors import DigerError, did_you_mean
+from diger.errors import DigerError
 from diger.text import printable
 
 # What the Hub's client, git and desktops put into a folder; never read.
@@ -184,10 +184,7 @@ class Bundle:
         return data
 
     def _has(self, name: str, allowed: tuple[str, ...]) -> str:
-        if name not in allowed:
-            raise DigerError(
-                f"{name!r} is not one of {', '.join(allowed)}{did_you_mean(name, allowed)}"
-            )
+        schema.check_name(name, allowed)
         if name not in self.manifest.files:
             raise DigerError(f"it has no {name}")
         return name

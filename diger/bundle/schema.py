@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from diger.errors import DigerError
+from diger.errors import DigerError, did_you_mean
 from diger.text import printable
 
 FORMAT_VERSION = 1
@@ -139,6 +139,13 @@ def check_names(names: frozenset[str] | set[str]) -> None:
         raise DigerError(f"a bundle needs {', '.join(missing)}")
     if CONTENT in names and MODEL not in names:
         raise DigerError(f"it has {CONTENT} without {MODEL}")
+
+
+def check_name(name: str, allowed: tuple[str, ...]) -> None:
+    """Raise DigerError where a file's name is none of those of its sort."""
+    if name not in allowed:
+        hint = did_you_mean(name, allowed)
+        raise DigerError(f"{name!r} is not one of {', '.join(allowed)}{hint}")
 
 
 def holds_item_rows(name: str) -> bool:

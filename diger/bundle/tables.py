@@ -54,8 +54,7 @@ def items_frame(
         training_popularity: (items,) counts over training events.
         sids: (items, levels + 1) codes and, last, the suffix; None for a model without SIDs.
         start_sids: the same at the start of joint training, None where there was none.
-        text: frame of `items` rows; its columns title, description, brand and categories are
-            taken where it has them. Pass it only where the text may be published.
+        text: a row an item, of which the known text columns are taken, only where it may be public.
     """
     columns: dict[str, object] = {
         "item_id": [str(item) for item in item_ids],

@@ -22,7 +22,7 @@ from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.reader import Bundle
 from diger.bundle.tables import to_parquet
 from diger.bundle.tensors import pack
-from diger.errors import DigerError, did_you_mean
+from diger.errors import DigerError
 from diger.names import writes_sids
 from diger.text import printable
 
@@ -123,10 +123,7 @@ class BundleWriter:
     def _claim(self, name: str, allowed: tuple[str, ...]) -> None:
         """Refuse a name of the wrong sort, and one written before."""
         self._open()
-        if name not in allowed:
-            raise DigerError(
-                f"{name!r} is not one of {', '.join(allowed)}{did_you_mean(name, allowed)}"
-            )
+        schema.check_name(name, allowed)
         if name in self._files:
             raise DigerError(f"{name} was already written to {self.path}")
 

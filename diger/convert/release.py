@@ -55,26 +55,23 @@ def find_release(folder: Path, vectors: Path | None = None) -> Release:
     """The files of the release in `folder`; `vectors` names the .npy where there are several."""
     if not folder.is_dir():
         raise DigerError(f"{folder} is not a folder; give the one with the released .jsonl files")
-    found = sorted(folder.glob(f"*{TRAIN}"))
-    if len(found) != 1:
-        many = ", ".join(path.name for path in found) or "none"
-        raise DigerError(f"{folder} must hold exactly one *{TRAIN}; found {many}")
-    name = found[0].name.removesuffix(TRAIN)
+    name = _only_one(folder, f"*{TRAIN}").name.removesuffix(TRAIN)
     if vectors is None:
-        arrays = sorted(folder.glob("*.npy"))
-        if len(arrays) != 1:
-            many = ", ".join(path.name for path in arrays) or "none"
-            raise DigerError(
-                f"{folder} must hold exactly one .npy of text features, found {many}; "
-                "name it with --vectors"
-            )
-        vectors = arrays[0]
+        vectors = _only_one(folder, "*.npy", "; name it with --vectors")
     train, valid, test, item_map = (
         folder / f"{name}{ending}" for ending in (TRAIN, VALID, TEST, MAP)
     )
     for path in (train, valid, test, item_map, vectors):
         check_file(path)
     return Release(name, train, valid, test, item_map, vectors)
+
+
+def _only_one(folder: Path, pattern: str, remedy: str = "") -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise DigerError(f"{folder} must hold exactly one {pattern}, found {names}{remedy}")
+    return found[0]
 
 
 def check_file(path: Path) -> None:

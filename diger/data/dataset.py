@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -149,21 +150,7 @@ class Dataset:
         `force` replaces an existing dataset folder, the content vectors in it included.
         """
         target = Path(path).resolve()
-        write_dataset(
-            target,
-            info=self.info,
-            items=self.items,
-            events=self.events,
-            times=self.times,
-            users={
-                "user_id": self.user_ids,
-                "n_events": np.diff(self.offsets),
-                "train_end": self.train_end,
-                "validation_at": self.validation_at,
-                "test_at": self.test_at,
-            },
-            force=force,
-        )
+        write_dataset(target, self, force=force)
         return target
 
     @classmethod
@@ -186,16 +173,4 @@ class Dataset:
 
 
 # What `create` is told; the rest of the info it works out from the arrays.
-_GIVEN = {
-    "name",
-    "title",
-    "split",
-    "simulated",
-    "text_may_be_published",
-    "viewers_are_private",
-    "licence",
-    "source",
-    "time_unit",
-    "preparation",
-    "examples",
-}
+_GIVEN = set(signature(Dataset.create).parameters) & set(DatasetInfo.model_fields)

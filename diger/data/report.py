@@ -96,22 +96,16 @@ def report_table(report: DataReport, counts: ReadingCounts | None = None) -> Tab
     table.add_column(style="dim")
     least, *quartiles, high, most = (f"{length:g}" for length in report.length_quantiles)
     spread = f"{least} to {most}; quartiles {', '.join(quartiles)}; 95%: {high}"
+    repeated = _share(report.repeated_events, report.events)
+    repeated += f", by {report.users_with_repeats:,} users"
+    untitled = f"no title: {report.items_without_title:,}"
     rows: list[tuple[str, int, str]] = [
         ("users", report.users, ""),
         ("items", report.items, ""),
         ("events", report.events, f"density {report.density:.3%}"),
         ("training events", report.training_events, f"{report.training_examples:,} examples"),
-        (
-            "repeated events",
-            report.repeated_events,
-            f"{_share(report.repeated_events, report.events)}, "
-            f"by {report.users_with_repeats:,} users",
-        ),
-        (
-            "items with no text",
-            report.items_without_text,
-            f"no title: {report.items_without_title:,}",
-        ),
+        ("repeated events", report.repeated_events, repeated),
+        ("items with no text", report.items_without_text, untitled),
         ("items not in training", report.items_not_in_training, ""),
     ]
     for kind in ("validation", "test"):
@@ -133,11 +127,8 @@ def report_table(report: DataReport, counts: ReadingCounts | None = None) -> Tab
 
 def _add_counts(table: Table, counts: ReadingCounts) -> None:
     table.add_section()
-    table.add_row(
-        "events read",
-        f"{counts.events_read:,}",
-        f"of {counts.users_read:,} users with {counts.items_read:,} items",
-    )
+    of_whom = f"of {counts.users_read:,} users with {counts.items_read:,} items"
+    table.add_row("events read", f"{counts.events_read:,}", of_whom)
     for label, number, note in (
         ("repeats dropped", counts.repeats_dropped, ""),
         ("events outside the core", counts.events_outside_core, ""),

@@ -45,12 +45,7 @@ def temporal(
     Training = events before `validation_cut`. A user's validation target is the first event in
     [`validation_cut`, `test_cut`), the test target the first event at or after `test_cut`, each
     with all the user's earlier events as history; -1 where there is no such event or no history.
-
-    Args:
-        offsets: (users + 1,) int64.
-        times: (n,) rising within each user.
-        validation_cut: same unit as `times`.
-        test_cut: same unit as `times`.
+    `offsets` is (users + 1,) int64; `times` (n,), rising within each user, in the cuts' unit.
     """
     if not validation_cut < test_cut:
         raise DigerError(

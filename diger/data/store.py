@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from diger.data.info import FORMAT, FORMAT_VERSION, DatasetInfo
 from diger.data.invariants import TEXT_COLUMNS
 from diger.errors import DigerError
 
+if TYPE_CHECKING:
+    from diger.data.dataset import Dataset
+
 ITEMS, INTERACTIONS = "items.parquet", "interactions.parquet"
 USERS, INFO = "users.parquet", "dataset.json"
 # What may lie in a dataset folder; `content` holds the item vectors that `embed` adds.
@@ -31,8 +34,8 @@ REMEDY = "prepare the dataset again (python -m diger prepare)"
 
 _TEXT = {"item_id": "text", "title": "text", "description": "text", "brand": "text"}
 _ITEM_COLUMNS = {**_TEXT, "categories": "lists of text"}
-_PLACES = ("n_events", "train_end", "validation_at", "test_at")
-_USER_COLUMNS = {"user_id": "text", **dict.fromkeys(_PLACES, "integers")}
+_SPLIT = ("train_end", "validation_at", "test_at")
+_USER_COLUMNS = {"user_id": "text", **dict.fromkeys(("n_events", *_SPLIT), "integers")}
 _EVENT_COLUMNS = {"user": "integers", "item": "integers"}
 
 
@@ -41,30 +44,19 @@ def check_dataset_target(path: Path, *, force: bool) -> None:
     check_target(path, marker=INFO, file_format=FORMAT, own=OWN_FILES, force=force)
 
 
-def write_dataset(
-    target: Path,
-    *,
-    info: DatasetInfo,
-    items: pd.DataFrame,
-    events: np.ndarray,
-    times: np.ndarray | None,
-    users: dict[str, Any],
-    force: bool,
-) -> None:
-    """Write the folder in one piece; with `force`, in place of a dataset that is there.
-
-    `events` and `times` are (n,), the users' events one after another; `users` has the columns of
-    `users.parquet`.
-    """
+def write_dataset(target: Path, dataset: Dataset, *, force: bool) -> None:
+    """Write the folder in one piece; with `force`, in place of a dataset that is there."""
     check_dataset_target(target, force=force)
-    log = {"user": np.repeat(np.arange(info.n_users, dtype=np.int32), users["n_events"])}
-    log |= {"item": events} | ({} if times is None else {"time": times})
-    users = {**users, "user_id": pa.array(users["user_id"].tolist(), pa.string())}
+    lengths = np.diff(dataset.offsets)
+    log = {"user": np.repeat(np.arange(dataset.n_users, dtype=np.int32), lengths)}
+    log |= {"item": dataset.events} | ({} if dataset.times is None else {"time": dataset.times})
+    users = {"user_id": pa.array(dataset.user_ids.tolist(), pa.string()), "n_events": lengths}
+    users |= {name: getattr(dataset, name) for name in _SPLIT}
     with write_folder(target) as folder:
-        pq.write_table(_item_table(items), folder / ITEMS, compression="zstd")
+        pq.write_table(_item_table(dataset.items), folder / ITEMS, compression="zstd")
         pq.write_table(pa.table(log), folder / INTERACTIONS, compression="zstd")
         pq.write_table(pa.table(users), folder / USERS, compression="zstd")
-        (folder / INFO).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / INFO).write_text(dataset.info.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def read_info(folder: Path) -> DatasetInfo:
@@ -106,7 +98,7 @@ def read_arrays(folder: Path, *, timed: bool) -> dict[str, Any]:
         "offsets": np.concatenate([[0], np.cumsum(lengths)]),
         "events": log.column("item").to_numpy(),
         "times": log.column("time").to_numpy() if timed else None,
-        **{name: users.column(name).to_numpy() for name in _PLACES[1:]},
+        **{name: users.column(name).to_numpy() for name in _SPLIT},
     }
 
 

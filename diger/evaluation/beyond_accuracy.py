@@ -61,10 +61,8 @@ def summary(
 ) -> dict[str, float]:
     """`coverage@k`, `head_share@k` and `mean_popularity@k` at every cut-off.
 
-    Args:
-        topk: (users, width) item rows, -1 = none.
-        popularity: (items,) counts over training events.
-        ks: cut-offs, each at most `width`.
+    `topk` is (users, width) item rows, -1 = none, with every cut-off at most `width`; `popularity`
+    (items,) counts over training events.
     """
     ks = tuple(ks)
     return {

@@ -46,9 +46,7 @@ def summary(ranks: Any, ks: Iterable[int] = CUTOFFS) -> dict[str, float]:
     {'recall@1': 0.5, 'ndcg@1': 0.5, 'mrr@1': 0.5}
     """
     rank = _as_ranks(ranks)
-    cutoffs = tuple(ks)
-    names = [f"{name}@{k}" for name in METRICS for k in cutoffs]
-    return {name: _mean(per_user(rank, name)) for name in names}
+    return {name: _mean(per_user(rank, name)) for name in _names(ks)}
 
 
 def corrected_per_user(first: Any, size: Any, metric: str) -> np.ndarray:
@@ -83,9 +81,7 @@ def corrected_per_user(first: Any, size: Any, metric: str) -> np.ndarray:
 
 def corrected_summary(first: Any, size: Any, ks: Iterable[int] = CUTOFFS) -> dict[str, float]:
     """Means of `corrected_per_user` for all metrics and cut-offs, by name as in `summary`."""
-    cutoffs = tuple(ks)
-    names = [f"{name}@{k}" for name in METRICS for k in cutoffs]
-    return {name: _mean(corrected_per_user(first, size, name)) for name in names}
+    return {name: _mean(corrected_per_user(first, size, name)) for name in _names(ks)}
 
 
 def parse_metric(metric: str) -> tuple[str, int]:
@@ -98,6 +94,11 @@ def parse_metric(metric: str) -> tuple[str, int]:
     if not match:
         raise DigerError(f"metric must be recall@k, ndcg@k or mrr@k with k >= 1, got {metric!r}")
     return match[1], int(match[2])
+
+
+def _names(ks: Iterable[int]) -> list[str]:
+    cutoffs = tuple(ks)
+    return [f"{name}@{k}" for name in METRICS for k in cutoffs]
 
 
 def _gain(name: str, rank: np.ndarray) -> np.ndarray:

@@ -124,18 +124,11 @@ def rank_split(
     users: np.ndarray | None = None,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> SplitRanks:
-    """Rank every user of a split (or `users`, row numbers, only).
+    """Rank every user of a split, "validation" or "test" (or `users`, row numbers, only).
 
-    Args:
-        ranker: the model and its decoding.
-        dataset: gives histories, targets and training popularity.
-        split: "validation" or "test".
-        max_history: events of a history shown to the model, the latest ones.
-        batch_size: histories at once.
-        device: where the histories are gathered.
-        group: (items,) collision group of each item, for the collision-corrected numbers.
-        users: restrict to these user rows.
-        on_batch: told how many users each batch finished.
+    The model is shown the latest `max_history` events of a history, `batch_size` histories at once,
+    gathered on `device`. `group` is the (items,) collision group of each item, for the
+    collision-corrected numbers; `on_batch` is told how many users each batch finished.
     """
     if split not in SPLITS:
         raise DigerError(f"no split named {split}; choose one of: {', '.join(SPLITS)}")

@@ -35,11 +35,6 @@ class Address:
     revision: str = MAIN
 
     @property
-    def owner(self) -> str:
-        """The user or organisation."""
-        return self.repo_id.partition("/")[0]
-
-    @property
     def name(self) -> str:
         """The repository's name without its owner."""
         return self.repo_id.partition("/")[2]

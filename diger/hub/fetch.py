@@ -106,7 +106,7 @@ def folder_of(address: Address, commit: str) -> Path:
     from huggingface_hub import constants
 
     base = Path(constants.HF_ASSETS_CACHE).expanduser() / "diger" / "bundles"
-    return base / f"{address.owner}--{address.name}" / commit
+    return base / address.repo_id.replace("/", "--") / commit
 
 
 def _note_of(address: Address) -> Path:

@@ -17,9 +17,9 @@ from typing import Any
 
 import pandas as pd
 
+from diger.bundle.manifest import located
 from diger.bundle.reader import Bundle
-from diger.errors import DigerError
-from diger.files import replacing
+from diger.bundle.writer import write_file
 from diger.statistics.randomisation import ABOUT
 from diger.statistics.runs import runs_frame, summary_frame
 from diger.statistics.verdict import Claim, claim, judge
@@ -135,17 +135,11 @@ def write_results(study: Study, results: Results) -> list[Path]:
         f"{study.name}.claims.csv": _csv(claims),
         f"{study.name}.json": json.dumps(document, indent=2, allow_nan=False) + "\n",
     }
-    written = []
-    for name, text in texts.items():
-        path = study.bundles / name
-        try:
-            study.bundles.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as aside:
-                aside.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise DigerError(f"cannot write {path}: {error.strerror}") from None
-        written.append(path)
-    return written
+    with located(study.bundles, "be written"):
+        study.bundles.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_file(text.encode(), study.bundles / name)
+    return [study.bundles / name for name in texts]
 
 
 def claim_row(one: Claim) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diger.uncertainty.base import Decay
-from diger.uncertainty.config import UncertaintyConfig
+from diger.uncertainty.config import FrqudConfig, UncertaintyConfig
 
 
 class Frqud(Decay):
@@ -22,29 +22,16 @@ class Frqud(Decay):
 
     usage: Tensor
 
-    def __init__(
-        self, *, levels: int, codebook_size: int, momentum: float, threshold: float
-    ) -> None:
+    def __init__(self, config: FrqudConfig, codes: Tensor, codebook_size: int) -> None:
         super().__init__()
-        self.momentum = momentum
-        self.threshold = threshold
-        self.register_buffer("usage", torch.full((levels, codebook_size), 1 / codebook_size))
+        self.config = config
+        self.register_buffer("usage", torch.zeros(codes.shape[1], codebook_size))
+        self.usage.copy_(self._shares(codes))
 
     @classmethod
     def build(cls, config: UncertaintyConfig, codes: Tensor, codebook_size: int) -> Frqud:
         """From `[joint.uncertainty.frqud]`; usage starts at that of the codes."""
-        decay = cls(
-            levels=codes.shape[1],
-            codebook_size=codebook_size,
-            momentum=config.frqud.momentum,
-            threshold=config.frqud.threshold,
-        )
-        decay.start(codes)
-        return decay
-
-    def start(self, codes: Tensor) -> None:
-        """Set the usage to that of codes (n, levels)."""
-        self.usage.copy_(self._shares(codes))
+        return cls(config.frqud, codes, codebook_size)
 
     def _shares(self, codes: Tensor) -> Tensor:
         size = self.usage.shape[1]
@@ -53,11 +40,11 @@ class Frqud(Decay):
 
     def observe(self, codes: Tensor) -> None:
         """Move the running usage toward that of codes (events, levels)."""
-        self.usage.lerp_(mean_over_processes(self._shares(codes)), 1 - self.momentum)
+        self.usage.lerp_(mean_over_processes(self._shares(codes)), 1 - self.config.momentum)
 
     def hot(self) -> Tensor:
         """(levels, codebook size)."""
-        return self.usage > self.threshold / self.usage.shape[1]
+        return self.usage > self.config.threshold / self.usage.shape[1]
 
     def noise_scale(self, level: int, codes: Tensor) -> Tensor:
         """1 on hot codes, 0 on the others."""

@@ -13,23 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from diger.uncertainty.base import Decay
-from diger.uncertainty.config import UncertaintyConfig
+from diger.uncertainty.config import SdudConfig, UncertaintyConfig
 
 
 class Sdud(Decay):
     """Noise of all items times sigma."""
 
-    def __init__(self, *, offset: float, initial: float, learning_rate: float = 1e-2) -> None:
+    def __init__(self, config: SdudConfig) -> None:
         super().__init__()
-        self.offset = offset
-        self.learning_rate = learning_rate
-        self.sigma = nn.Parameter(torch.tensor(float(initial)))
+        self.offset = config.offset
+        self.learning_rate = config.learning_rate
+        self.sigma = nn.Parameter(torch.tensor(float(config.initial)))
 
     @classmethod
     def build(cls, config: UncertaintyConfig, codes: Tensor, codebook_size: int) -> Sdud:
         """From `[joint.uncertainty.sdud]`."""
-        own = config.sdud
-        return cls(offset=own.offset, initial=own.initial, learning_rate=own.learning_rate)
+        return cls(config.sdud)
 
     def noise_scale(self, level: int, codes: Tensor) -> Tensor:
         """Sigma for every item; never below 0, and without a gradient."""
