@@ -65,12 +65,9 @@ def test_bad_catalogues_are_refused_by_name(tmp_path, name, text, message):
     assert path.name in str(caught.value) and str(caught.value).isprintable()
 
 
-def test_a_missing_catalogue(tmp_path):
+def test_a_catalogue_of_other_items_is_refused(tmp_path):
     with pytest.raises(DigerError, match="there is no such catalogue file"):
         load_catalogue(tmp_path / "nowhere.csv")
-
-
-def test_a_catalogue_of_other_items_is_refused():
     other = pd.DataFrame({"item_id": ["z"], "title": ["Zed"]})
     with pytest.raises(DigerError, match="none of the bundle's items"):
         with_text(pd.DataFrame({"item_id": ["a"]}), other, "other.csv")

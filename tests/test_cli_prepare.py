@@ -1,15 +1,19 @@
-"""`prepare` on the command line."""
+"""`prepare` and `embed` on the command line."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import core_toys as toys
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from diger.cli import app
 from diger.cli.prepare import parse_cuts
+from diger.content import encoder as encoder_module
+from diger.content.models import TextEncoder
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
 
@@ -112,3 +116,27 @@ def test_the_made_up_dataset_comes_along(run, tmp_path, monkeypatch):
     Path("made-up").mkdir()
     with pytest.raises(DigerError, match="no known data files in made-up"):
         run("made-up", "--out", "b")
+
+
+class LengthModel:
+    def encode(self, texts: list[str], **_: object) -> np.ndarray:
+        return np.array([[len(text), 1.0] for text in texts])
+
+
+def test_embed_keeps_vectors_in_the_dataset_folder(tmp_path, monkeypatch):
+    folder = toys.make_dataset().save(tmp_path / "toy")
+    model = TextEncoder("toy/encoder", "r1", "hub", 16, LengthModel())
+    monkeypatch.setattr(encoder_module, "load_text_encoder", lambda *_, **__: model)
+
+    def embed(encoder: object):
+        options = ["--encoder", str(encoder), "--max-tokens", "16"]
+        return CliRunner().invoke(app, ["embed", str(folder), *options])
+
+    said = embed("toy/encoder").output
+    assert "toy: 26 items, 2 numbers each" in said and "0 without text" in said
+    assert (folder / "content" / "toy-encoder-16.safetensors").is_file()
+    Dataset.load(folder)  # still whole
+    vectors = toys.write_vectors(tmp_path / "mine.npy")
+    assert "6 numbers each (mine.npy)" in embed(vectors).output
+    toys.write_vectors(vectors, n_items=2)
+    assert "(26 items, dim), got (2, 6)" in str(embed(vectors).exception)

@@ -410,24 +410,16 @@ def test_a_checkpoint_that_does_not_fit_the_recipe(tmp_path, converted):
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "updates", "rate", "temperature", "hot", "beams"),
-    [
-        ("beauty", 120, 514, 1e-5, 2.0, 1.5, 20),
-        ("instruments", 100, 515, 2e-5, 2.0, 2.0, 20),
-        ("yelp", 200, 880, 2e-6, 1.5, 1.1, 80),
-    ],
+    ("name", "epochs", "updates"),
+    [("beauty", 120, 514), ("instruments", 100, 515), ("yelp", 200, 880)],
 )
-def test_paper_recipes(name, epochs, updates, rate, temperature, hot, beams):
+def test_paper_recipes(name, epochs, updates):
     recipe = load_recipe(f"paper-{name}")
-    assert recipe.backbone == T5Config(kind="t5")
+    assert recipe.backbone == T5Config(kind="t5") and recipe.training.epochs == epochs
     assert recipe.tokenizer.checkpoint == f"data/{name}.rqvae.safetensors"
     assert recipe.content.encoder == f"{name.title()}.emb-llama.npy"
-    assert (recipe.training.epochs, recipe.evaluation.beam) == (epochs, beams)
     assert round(recipe.training.warmup * epochs * updates) == 500  # as in the training loop
-    joint = recipe.joint
-    assert (joint.learning_rate, joint.temperature) == (rate, temperature)
-    assert joint.uncertainty.frqud.threshold == hot
-    assert joint.gradients == ("history", "decoder", "labels")
+    assert recipe.joint.gradients == ("history", "decoder", "labels")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import bundle_toys as toys
@@ -13,7 +15,17 @@ from test_bundle_damage import seal
 
 from diger.bundle import Bundle
 from diger.errors import DigerError
-from diger.hub import collect, diff, list_hub, local_path, members, publish, pull
+from diger.hub import (
+    collect,
+    diff,
+    is_address,
+    list_hub,
+    local_path,
+    members,
+    parse,
+    publish,
+    pull,
+)
 
 REPO = f"{USER}/toys"
 ADDRESS = f"hub://{REPO}"
@@ -91,6 +103,8 @@ def test_earlier_versions_stay_reachable(hub, bundle):
     assert publish(bundle, REPO, tag="v2").commit == second.commit  # what it names already
     with pytest.raises(DigerError, match="is not a revision"):
         publish(bundle, REPO, tag="v 3")
+    with pytest.raises(DigerError, match="without a revision"):
+        publish(bundle, f"{REPO}@v3")
     assert len(hub.repos[REPO].commits) == 3
 
 
@@ -257,3 +271,53 @@ def test_a_pulled_folder_is_its_own_and_a_damaged_cache_is_repaired(hub, bundle,
     (folder / "model.safetensors").write_bytes(data)  # the client's cache shares its content
     pull(REPO, tmp_path / "again")
     assert files(tmp_path / "again") == on_hub(hub) == files(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "repo_id", "revision"),
+    [
+        ("hub://ann/demo", "ann/demo", "main"),
+        ("hub://ann/demo.v-1_x@v1.0", "ann/demo.v-1_x", "v1.0"),
+        ("ann/demo@refs/pr/3", "ann/demo", "refs/pr/3"),
+        (Path("hub://ann/demo@v1"), "ann/demo", "v1"),
+        ("https://huggingface.co/ann/demo/", "ann/demo", "main"),
+        ("https://huggingface.co/ann/demo/tree/v1", "ann/demo", "v1"),
+    ],
+)
+def test_addresses_are_read(text, repo_id, revision):
+    address = parse(text)
+    assert (address.repo_id, address.revision) == (repo_id, revision)
+    assert parse(str(address)) == address
+
+
+NO_ADDRESSES = ("", "hub://", "demo", "hub://demo", "a/b/c", "hub://a/..", "hub://a/b--c")
+NO_ADDRESSES += ("hub://-a/b", "hub://a/b.", "hub://a/b c", "https://example.org/a/b")
+
+
+@pytest.mark.parametrize("text", [*NO_ADDRESSES, "hub://a/\x1b[31m"])
+def test_what_is_no_address_is_refused_in_one_line(text):
+    with pytest.raises(DigerError, match="hub://owner/name") as caught:
+        parse(text)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("revision", ["", "../x", "a//b", "-f", "a b"])
+def test_revisions_are_checked(revision):
+    with pytest.raises(DigerError, match="not a revision"):
+        parse(f"hub://ann/demo@{revision}")
+
+
+def test_paths_stay_paths(tmp_path):
+    assert local_path(tmp_path) == tmp_path
+    assert local_path("ann/demo") == Path("ann/demo")  # a folder of that name, not the Hub
+    assert not is_address("C:\\hub\\ann") and not is_address("hubs/a/b")
+
+
+def test_neither_the_client_nor_torch_is_imported_for_a_path():
+    code = (
+        "import sys, diger, diger.hub as h; h.local_path('somewhere'); "
+        "print([m for m in ('torch', 'huggingface_hub', 'httpx', 'httpx2') if m in sys.modules])"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -200,26 +200,6 @@ def test_a_manifest_that_lies_is_refused_before_anything_large_comes(hub, publis
     nothing_half_taken(tmp_path)
 
 
-def test_files_sent_from_elsewhere_are_checked_and_no_token_goes_there(hub, published, tmp_path):
-    data = hub.repos[REPO].files["model.safetensors"]
-    with Hub() as elsewhere:
-        elsewhere.blobs["weights"] = bytes(len(data))
-        headers = {
-            "X-Repo-Commit": hub.repos[REPO].head,
-            "X-Linked-Size": str(len(data)),
-            "X-Linked-ETag": f'"{sha256(data)}"',
-            "Location": f"{elsewhere.storage}/lfs/weights",
-        }
-        hub.fail(r"HEAD .*/model\.safetensors", status=302, headers=headers, times=9)
-        assert "thrown away" in refused(pull, REPO, tmp_path / "out")
-        nothing_half_taken(tmp_path)
-        elsewhere.blobs["weights"] = data  # the very file is as good as from here
-        pull(REPO, tmp_path / "out")
-        strangers = elsewhere.requests + [r for r in hub.requests if r.server == "storage"]
-    assert elsewhere.requests and len(strangers) > len(elsewhere.requests)
-    assert all("authorization" not in request.headers for request in strangers)
-
-
 @pytest.fixture(params=["HF_HUB_OFFLINE is set", "no connection"])
 def offline(request, hub, monkeypatch) -> Callable[[], str]:
     """Go off the network, by the client's switch or the cable; the reason that is then given."""
