@@ -278,18 +278,18 @@ def measure(
 
 def merge(path: Path, measured: Iterable[Latency]) -> None:
     """Write what was measured into the list at `path`, in place of older times of those bundles."""
-    new = [asdict(one) for one in measured]
+    new = [asdict(entry) for entry in measured]
     kept: Any = []
     if path.exists():
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             kept = None
-        if not isinstance(kept, list) or not all(isinstance(one, dict) for one in kept):
+        if not isinstance(kept, list) or not all(isinstance(entry, dict) for entry in kept):
             raise DigerError(
                 f"{printable(path)} is no list of latencies; remove it, or give another --out"
             )
-        names = {one["bundle"] for one in new}
-        kept = [one for one in kept if one.get("bundle") not in names]
-    listed = sorted(kept + new, key=lambda one: str(one.get("bundle")))
+        names = {entry["bundle"] for entry in new}
+        kept = [entry for entry in kept if entry.get("bundle") not in names]
+    listed = sorted(kept + new, key=lambda entry: str(entry.get("bundle")))
     write_file((json.dumps(listed, indent=2) + "\n").encode(), path)

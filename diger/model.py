@@ -298,13 +298,7 @@ class Model:
             return self.network, encode_items(self.network, self.sids, items, lengths)
 
     def _by_sid(
-        self,
-        items: Tensor,
-        lengths: Tensor,
-        k: int,
-        width: int,
-        decoding: Mode,
-        seen: list[int],
+        self, items: Tensor, lengths: Tensor, k: int, width: int, decoding: Mode, seen: list[int]
     ) -> list[Recommendation]:
         assert self.sids is not None
         if decoding == "exact":
@@ -347,10 +341,7 @@ class Model:
 
 
 def load_model(
-    path: str | Path,
-    device: str | torch.device = "cpu",
-    *,
-    catalogue: str | Path | None = None,
+    path: str | Path, device: str | torch.device = "cpu", *, catalogue: str | Path | None = None
 ) -> Model:
     """Load a complete bundle from a folder, or from the Hub (`hub://owner/name@revision`).
 

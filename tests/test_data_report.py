@@ -61,8 +61,6 @@ def test_table_shows_the_shares_and_what_was_left_out(data):
     console = Console(file=io.StringIO(), width=100)
     console.print(report_table(data_report(data), counts))
     text = console.file.getvalue()
-    assert "toy (leave-one-out)" in text
-    assert "50.0%" in text
-    assert "1,234" in text
-    assert "events outside the core" in text
+    for part in ("toy (leave-one-out)", "50.0%", "1,234", "events outside the core"):
+        assert part in text
     assert "repeats dropped" not in text

@@ -69,8 +69,7 @@ def test_rank_among_scores(scores, ranks, top):
 
 
 @pytest.mark.parametrize(
-    ("scores", "target"),
-    [([NAN, NAN, NAN], 0), ([1.0, NAN, 2.0], 1), ([NAN, 0.1, 0.5], 2)],
+    ("scores", "target"), [([NAN, NAN, NAN], 0), ([1.0, NAN, 2.0], 1), ([NAN, 0.1, 0.5], 2)]
 )
 def test_nan_never_reads_as_the_best_rank(scores, target):
     ranked = from_scores(scores, target)

@@ -73,16 +73,8 @@ def test_counts_sum_to_the_users_and_empty_slices_are_left_out():
 
 def test_no_users_gives_an_empty_table_with_its_columns():
     found = slice_metrics(frame(history_length=[1]).iloc[:0], ks=[10])
-    assert found.columns.tolist() == [
-        "split",
-        "slice",
-        "label",
-        "users",
-        "recall@10",
-        "ndcg@10",
-        "mrr@10",
-    ]
-    assert not len(found)
+    columns = ["split", "slice", "label", "users", "recall@10", "ndcg@10", "mrr@10"]
+    assert found.columns.tolist() == columns and not len(found)
 
 
 def test_bad_tables():

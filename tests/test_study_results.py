@@ -153,6 +153,8 @@ def test_the_claims_are_those_declared(trained):
 
 
 def test_what_was_not_run_is_blank_and_what_does_not_count_is_said(plain, tmp_path):
+    summary = collect(plain).summary
+    assert (summary["seeds"] == 0).all() and len(summary) == 6  # a table of nothing yet
     for key, changes in (("ring/static/0", {}), ("ring/static/1", {"fingerprint": "f" * 64})):
         draw(job_of(select(grid(plain), key)), **changes)
     results = collect(plain)
@@ -164,11 +166,6 @@ def test_what_was_not_run_is_blank_and_what_does_not_count_is_said(plain, tmp_pa
     # The bundles alone are enough: without the data the first bundle's is the study's.
     shutil.rmtree(tmp_path / "ring")
     assert len(collect(plain).left_out) == 1
-
-
-def test_a_study_of_nothing_yet_has_a_table(plain):
-    summary = collect(plain).summary
-    assert (summary["seeds"] == 0).all() and len(summary) == 6
 
 
 @pytest.fixture

@@ -106,10 +106,7 @@ TABLES: dict[str, Table] = {
         )
     ),
     LEVELS: Table(
-        columns=(
-            Column("epoch", "integer", minimum=0),
-            Column("level", "integer", minimum=1),
-        )
+        columns=(Column("epoch", "integer", minimum=0), Column("level", "integer", minimum=1))
     ),
     EXAMPLES: Table(
         columns=(
@@ -232,16 +229,12 @@ def _is_text(values: pd.Series) -> bool:
     )
 
 
-def _is_lists_of(values: pd.Series, member: Callable[[np.ndarray], bool]) -> bool:
-    return all(isinstance(v, list | tuple | np.ndarray) and member(np.asarray(v)) for v in values)
+def _lists_of(member: type | tuple[type, ...]) -> Callable[[pd.Series], bool]:
+    def check(values: pd.Series) -> bool:
+        lists = all(isinstance(value, list | tuple | np.ndarray) for value in values)
+        return lists and all(isinstance(entry, member) for value in values for entry in value)
 
-
-def _is_integers(values: np.ndarray) -> bool:
-    return values.ndim == 1 and (values.size == 0 or values.dtype.kind in "iu")
-
-
-def _is_texts(values: np.ndarray) -> bool:
-    return values.ndim == 1 and all(isinstance(v, str) for v in values)
+    return check
 
 
 _KINDS: dict[str, tuple[Callable[[pd.Series], bool], str]] = {
@@ -250,8 +243,8 @@ _KINDS: dict[str, tuple[Callable[[pd.Series], bool], str]] = {
     "boolean": (types.is_bool_dtype, "true or false"),
     "text": (_is_text, "text"),
     "nullable text": (_is_text, "text or nothing"),
-    "integer lists": (lambda v: _is_lists_of(v, _is_integers), "lists of whole numbers"),
-    "text lists": (lambda v: _is_lists_of(v, _is_texts), "lists of text"),
+    "integer lists": (_lists_of((int, np.integer)), "lists of whole numbers"),
+    "text lists": (_lists_of(str), "lists of text"),
 }
 
 

@@ -49,12 +49,9 @@ def items_frame(
 ) -> pd.DataFrame:
     """The table for `items.parquet`, one row an item in catalogue order.
 
-    Args:
-        item_ids: (items,) unique ids.
-        training_popularity: (items,) counts over training events.
-        sids: (items, levels + 1) codes and, last, the suffix; None for a model without SIDs.
-        start_sids: the same at the start of joint training, None where there was none.
-        text: a row an item, of which the known text columns are taken, only where it may be public.
+    Popularity counts training events. SIDs are (items, levels + 1) codes and, last, the suffix, now
+    and at the start of joint training; None where there are none. Of `text`, a row an item, the
+    known text columns are taken; pass it only where the text may be published.
     """
     columns: dict[str, object] = {
         "item_id": [str(item) for item in item_ids],

@@ -131,22 +131,23 @@ def list_bundles(
 
     found = list_hub(owner)
     if as_json:
-        print(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+        print(json.dumps([asdict(bundle) for bundle in found], indent=2, ensure_ascii=False))
         return
     if not found:
         typer.echo(f"{owner or 'you'}: no DIGER bundles on the Hub that you may see")
         return
     headers = ("bundle", "", "dataset", "method", "seed", "test\nrecall@10", "test\nndcg@10")
     table = plain_table(*headers, "updated")
-    for one in found:
-        methods = [m for m in (one.method, one.decay) if m not in (None, "none")]
-        cells = [one.repo_id, "private" if one.private else "", one.dataset, " / ".join(methods)]
-        cells += [None if one.seed is None else str(one.seed)]
+    for bundle in found:
+        methods = [m for m in (bundle.method, bundle.decay) if m not in (None, "none")]
+        seen = "private" if bundle.private else ""
+        cells = [bundle.repo_id, seen, bundle.dataset, " / ".join(methods)]
+        cells += [None if bundle.seed is None else str(bundle.seed)]
         cells += [
-            f"{one.metrics[name]:.4f}" if name in one.metrics else ""
+            f"{bundle.metrics[name]:.4f}" if name in bundle.metrics else ""
             for name in ("recall@10", "ndcg@10")
         ]
-        table.add_row(*(Text(printable(cell or "", 80)) for cell in (*cells, one.updated)))
+        table.add_row(*(Text(printable(cell or "", 80)) for cell in (*cells, bundle.updated)))
     Console().print(table)
 
 
@@ -189,8 +190,8 @@ def _print_difference(found: Difference) -> None:
         if not rows:
             continue
         table = plain_table(title, "left", "right")
-        for name, one, two in rows[:_MOST_SETTINGS]:
-            table.add_row(*(Text(printable(_shown(cell), 60)) for cell in (name, one, two)))
+        for name, ours, theirs in rows[:_MOST_SETTINGS]:
+            table.add_row(*(Text(printable(_shown(cell), 60)) for cell in (name, ours, theirs)))
         if len(rows) > _MOST_SETTINGS:
             table.add_row(f"and {len(rows) - _MOST_SETTINGS} more", "", "")
         console.print()

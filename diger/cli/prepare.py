@@ -102,11 +102,10 @@ def prepare(
         raise DigerError("--publish-text needs --licence: say which terms allow publishing")
     if cuts is not None and split != "temporal":
         raise DigerError("--cuts belongs to a temporal split; add --split temporal")
-    short_name = check_name(out.name if name is None else name)
     with file_bars() as progress:
         prepared = prepare_source(
             open_reader(source, file_format, progress),
-            name=short_name,
+            name=check_name(out.name if name is None else name),
             core=k_core,
             split=split or "leave-one-out",
             cuts=DEFAULT_CUTS if cuts is None else parse_cuts(cuts),
@@ -144,9 +143,8 @@ def _number_or_date(text: str) -> float:
     try:
         date = datetime.fromisoformat(text)
     except ValueError:
-        raise DigerError(
-            f"--cuts: {text!r} is neither a number nor a date such as 2014-01-31"
-        ) from None
+        wanted = "neither a number nor a date such as 2014-01-31"
+        raise DigerError(f"--cuts: {text!r} is {wanted}") from None
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 

@@ -129,9 +129,7 @@ def _add_row(table: Table, *cells: object) -> None:
 # `python -m diger show`: one bundle in full, or the bundles of a folder one a row.
 
 
-def show(
-    path: Annotated[Path, typer.Argument(help="A bundle, or a folder of bundles.")],
-) -> None:
+def show(path: Annotated[Path, typer.Argument(help="A bundle, or a folder of bundles.")]) -> None:
     """Show what a bundle is, its metrics and its files, every hash checked."""
     from diger.bundle import Bundle, list_bundles, schema
     from diger.bundle.report import listing, print_bundle

@@ -93,9 +93,8 @@ class StoredVectors:
             )
             return cls(content, metadata["key"], tensors["digests"])
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise DigerError(
-                f"{path} cannot be read ({error}); delete it and embed again"
-            ) from error
+            remedy = "delete it and embed again"
+            raise DigerError(f"{path} cannot be read ({error}); {remedy}") from error
 
 
 def zero_rows(vectors: np.ndarray) -> np.ndarray:

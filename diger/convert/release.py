@@ -29,6 +29,7 @@ from diger.errors import DigerError
 TRAIN, VALID, TEST, MAP = ".train.jsonl", ".valid.jsonl", ".test.jsonl", ".emb_map.json"
 _POINTER = b"version https://git-lfs"
 _REMEDY = "download it again"
+Events = tuple[int, ...]  # item rows, oldest first
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Row(NamedTuple):
 
     line: int
     user: str | None
-    items: tuple[int, ...]
+    items: Events
 
 
 def find_release(folder: Path, vectors: Path | None = None) -> Release:
@@ -136,7 +137,7 @@ def read_rows(path: Path, items: dict[str, int], progress: Progress | None = Non
 
 def whole_histories(
     release: Release, train: Sequence[Row], valid: Sequence[Row], test: Sequence[Row]
-) -> tuple[list[str], list[tuple[int, ...]]]:
+) -> tuple[list[str], list[Events]]:
     """User ids and each user's events (item rows, oldest first), in the order of the test rows.
 
     Users without a `user_id` are numbered from 1.
@@ -187,18 +188,16 @@ def _in_test_order(
     return users, [rows[user] for user in users]
 
 
-def _beginnings(
-    train: Sequence[Row], cut: int
-) -> dict[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]]:
+def _beginnings(train: Sequence[Row], cut: int) -> dict[tuple[str | None, Events], set[Events]]:
     """Training histories by user and their last `cut` events, for those cut short elsewhere."""
-    found: dict[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]] = {}
+    found: dict[tuple[str | None, Events], set[Events]] = {}
     for user, chain in _chains(train, cut):
         if len(chain) >= cut:
             found.setdefault((user, chain[-cut:]), set()).add(chain)
     return found
 
 
-def _chains(train: Sequence[Row], cut: int) -> Iterator[tuple[str | None, tuple[int, ...]]]:
+def _chains(train: Sequence[Row], cut: int) -> Iterator[tuple[str | None, Events]]:
     """Users and events of runs of rows that each continue the one before, from a user's first."""
     chain: list[int] = []
     user: str | None = None
@@ -215,7 +214,7 @@ def _chains(train: Sequence[Row], cut: int) -> Iterator[tuple[str | None, tuple[
 
 
 def _check_training(
-    release: Release, train: Sequence[Row], histories: Sequence[tuple[int, ...]], cut: int
+    release: Release, train: Sequence[Row], histories: Sequence[Events], cut: int
 ) -> None:
     """The training rows must be the histories' prefixes, one a training event but the first."""
     expected = Counter(

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from diger.errors import DigerError, did_you_mean
 from diger.files import Staging
+from diger.text import printable
 
 _IS_TYPE: dict[str, Callable[[pa.DataType], bool]] = {
     "integers": pa.types.is_integer,
@@ -83,14 +84,8 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         raise DigerError(f"{path} is missing; {remedy}") from None
     except OSError as error:
         raise DigerError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DigerError(f"{path} is not UTF-8 text (byte {error.start + 1}); {remedy}") from error
-    except json.JSONDecodeError as error:
-        raise DigerError(
-            f"{path} line {error.lineno} column {error.colno} is not JSON ({error.msg}); {remedy}"
-        ) from error
-    except RecursionError as error:
-        raise DigerError(f"{path} is not JSON of ours (nested too deeply); {remedy}") from error
+    except (ValueError, RecursionError) as error:  # of the encoding, of JSON, of its depth
+        raise DigerError(f"{path} is not JSON in UTF-8 ({printable(error)}); {remedy}") from error
     if not isinstance(value, dict):
         raise DigerError(f"{path} is not a JSON object; {remedy}")
     return value

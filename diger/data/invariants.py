@@ -159,6 +159,5 @@ def _check_utf8(text: str, where: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DigerError(
-            f"{where} has a broken character at {error.start + 1}; replace it"
-        ) from None
+        place = error.start + 1
+        raise DigerError(f"{where} has a broken character at {place}; replace it") from None

@@ -61,18 +61,12 @@ def prepare(
     publish_text: bool = False,
     licence: str = "unknown",
 ) -> Prepared:
-    """Read a source and make a dataset of it.
+    """Read a source (`diger.data.readers.open_reader`) and make a dataset of it.
 
-    Args:
-        reader: an opened source (`diger.data.readers.open_reader`).
-        name: short name, for folder names.
-        core: k of the k-core filter; 0 for none; None for the format's default.
-        split: "leave-one-out" or "temporal".
-        cuts: for a temporal split, where validation and test begin: two quantiles of the event
-            times, or two times in seconds.
-        drop_repeats: keep only a user's first event with an item.
-        publish_text: whether bundles may carry the item text.
-        licence: terms of the data.
+    `core` is the k of the k-core filter, 0 for none, None for the format's default. The split is
+    "leave-one-out" or "temporal"; for the latter `cuts` say where validation and test begin: two
+    quantiles of the event times, or two times in seconds. `drop_repeats` keeps only a user's first
+    event with an item; `publish_text` lets bundles carry the item text.
     """
     check_name(name)
     core = reader.default_k_core if core is None else core
@@ -106,12 +100,6 @@ def prepare(
     items, item_rows, counts = _catalogue(reader, log)
     user_numbers, lengths = np.unique(log.users, return_counts=True)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    publish_text = publish_text or reader.text_is_ours
-    options: dict[str, str | int | float | bool | None] = {
-        "format": reader.format,
-        "k_core": core,
-        "drop_repeats": drop_repeats,
-    }
     made, cut_options = _split(split, offsets, log.times, cuts)
     dataset = Dataset.create(
         name=name,
@@ -122,7 +110,7 @@ def prepare(
         events=item_rows[log.items],
         times=np.floor(log.times),
         time_unit=reader.time_unit,
-        text_may_be_published=publish_text,
+        text_may_be_published=publish_text or reader.text_is_ours,
         viewers_are_private=reader.viewers_are_private,
         simulated=reader.simulated,
         licence=reader.licence or licence,
@@ -130,7 +118,12 @@ def prepare(
         source=reader.source or f"{reader.folder.resolve().name} ({reader.format} files)",
         title=reader.title,
         examples=reader.examples([log.item_ids[n] for n in np.unique(log.items)]),
-        preparation={**options, **cut_options},
+        preparation={
+            "format": reader.format,
+            "k_core": core,
+            "drop_repeats": drop_repeats,
+            **cut_options,
+        },
         **made._asdict(),
     )
     read = ReadingCounts(

@@ -67,11 +67,10 @@ def read_info(folder: Path) -> DatasetInfo:
     raw = read_json(path, REMEDY)
     if raw.get("format") != FORMAT:
         raise DigerError(f'{path} is not a dataset of ours (no "format": "{FORMAT}"); {REMEDY}')
-    if raw.get("format_version") != FORMAT_VERSION:
-        raise DigerError(
-            f"{path} has format version {raw.get('format_version')!r}, this program reads "
-            f"{FORMAT_VERSION}; {REMEDY}"
-        )
+    version = raw.get("format_version")
+    if version != FORMAT_VERSION:
+        ours = f"this program reads {FORMAT_VERSION}"
+        raise DigerError(f"{path} has format version {version!r}, {ours}; {REMEDY}")
     try:
         return DatasetInfo.model_validate(raw)
     except ValidationError as error:
@@ -111,9 +110,7 @@ def _item_table(items: pd.DataFrame) -> pa.Table:
             try:
                 table = table.append_column(name, pa.Array.from_pandas(items[name]))
             except pa.ArrowException as error:
-                raise DigerError(
-                    f"items column {name} mixes types; give all its cells the same one"
-                ) from error
+                raise DigerError(f"items column {name} mixes types; give its cells one") from error
     return table
 
 

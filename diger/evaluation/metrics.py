@@ -57,10 +57,8 @@ def corrected_per_user(first: Any, size: Any, metric: str) -> np.ndarray:
     the mean over these positions p of gain(p) [p <= k]. For recall that is
     clip((k - first + 1) / size, 0, 1). Where every group has one item nothing changes.
 
-    Args:
-        first: (users,) best rank held by an item of the target's group, NaN or null for none.
-        size: (users,) items in that group, the target included, >= 1.
-        metric: `recall@k`, `ndcg@k` or `mrr@k`.
+    `first` is (users,) the best rank held by an item of the target's group, NaN or null for none;
+    `size` (users,) the items in that group, the target included.
 
     >>> corrected_per_user([1, 10, float("nan")], [2, 4, 1], "recall@10")
     array([1.  , 0.25, 0.  ])

@@ -53,15 +53,11 @@ class Ranker(Protocol):
 def ranked_from_list(
     items: Tensor, scores: Tensor, targets: Tensor, group: Tensor | None = None
 ) -> Ranked:
-    """`Ranked` from decoded lists (B, W), best first.
+    """`Ranked` from decoded lists (B, W) of item rows and their scores, best first.
 
-    Args:
-        items: LongTensor (B, W) item rows; -1 where there is none (score -inf), or for a SID that
-            no item has, which takes a place in the list all the same.
-        scores: (B, W) their scores.
-        targets: LongTensor (B,) item rows.
-        group: LongTensor (items,) number of each item's collision group; None when no two items
-            share their codes.
+    A row is -1 where there is none (score -inf), or for a SID that no item has, which takes a place
+    in the list all the same. `targets` are item rows (B,), `group` the number of each item's
+    collision group (items,); None when no two items share their codes.
     """
     is_target = items == targets[:, None]
     found = is_target.any(1)

@@ -34,15 +34,10 @@ _NEEDED = ("split", "rank", "history_length", "target_popularity", "cold")
 
 
 def slice_metrics(ranks: pd.DataFrame, ks: Iterable[int] = CUTOFFS) -> pd.DataFrame:
-    """Metrics of every slice of every split.
+    """Metrics of every slice of every split, from ranks as in a bundle's `ranks.parquet`.
 
-    Args:
-        ranks: one row a user and split, as in a bundle's `ranks.parquet`.
-        ks: cut-offs.
-
-    Returns:
-        One row a slice, in a fixed order: `split`, `slice` ("target popularity", "history
-        length" or "cold target"), `label`, `users`, then `recall@k`, `ndcg@k`, `mrr@k`.
+    One row a slice, in a fixed order: `split`, `slice` ("target popularity", "history length" or
+    "cold target"), `label`, `users`, then `recall@k`, `ndcg@k`, `mrr@k` at the cut-offs `ks`.
     """
     missing = [name for name in _NEEDED if name not in ranks.columns]
     if missing:

@@ -55,7 +55,7 @@ def is_address(text: str | os.PathLike[str]) -> bool:
     >>> is_address("hub://ann/demo"), is_address("hub/ann/demo"), is_address(Path("hub://ann/demo"))
     (True, False, True)
     """
-    return _SCHEME.match(_text(text)) is not None
+    return _SCHEME.match(_spelled(text)) is not None
 
 
 def parse(text: str | os.PathLike[str]) -> Address:
@@ -64,7 +64,7 @@ def parse(text: str | os.PathLike[str]) -> Address:
     >>> parse("hub://ann/films-static@v1")
     Address(repo_id='ann/films-static', revision='v1')
     """
-    given = _text(text).strip()
+    given = _spelled(text).strip()
     web = _WEB.fullmatch(given.rstrip("/"))
     if web is not None:
         repo_id, revision = web[1], web[2] or MAIN
@@ -97,6 +97,6 @@ def _is_name(part: str) -> bool:
     return _PART.fullmatch(part) is not None and ".." not in part and "--" not in part
 
 
-def _text(value: str | os.PathLike[str]) -> str:
+def _spelled(value: str | os.PathLike[str]) -> str:
     text = os.fspath(value)
     return text.replace("\\", "/") if isinstance(value, Path) else text

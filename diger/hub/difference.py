@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,8 +48,8 @@ class Difference:
     changed: tuple[str, ...]
     only_left: tuple[str, ...]
     only_right: tuple[str, ...]
-    settings: tuple[tuple[str, Any, Any], ...] = field(default=())
-    metrics: tuple[tuple[str, float | None, float | None], ...] = field(default=())
+    settings: tuple[tuple[str, Any, Any], ...]
+    metrics: tuple[tuple[str, float | None, float | None], ...]
 
     @property
     def same_content(self) -> bool:
@@ -64,17 +64,17 @@ class Difference:
 
 def diff(left: str | os.PathLike[str], right: str | os.PathLike[str]) -> Difference:
     """Compare two bundles, each a path or an address."""
-    one, other = _side(left), _side(right)
-    shared = one.files.keys() & other.files.keys()
-    changed = sorted(name for name in shared if one.files[name] != other.files[name])
+    ours, theirs = _side(left), _side(right)
+    shared = ours.files.keys() & theirs.files.keys()
+    changed = sorted(name for name in shared if ours.files[name] != theirs.files[name])
     return Difference(
-        one,
-        other,
+        ours,
+        theirs,
         tuple(changed),
-        tuple(sorted(one.files.keys() - shared)),
-        tuple(sorted(other.files.keys() - shared)),
-        _both(dict(leaves(one.config)), dict(leaves(other.config))),
-        _both(_headline(one.metrics), _headline(other.metrics)),
+        tuple(sorted(ours.files.keys() - shared)),
+        tuple(sorted(theirs.files.keys() - shared)),
+        _both(dict(leaves(ours.config)), dict(leaves(theirs.config))),
+        _both(_headline(ours.metrics), _headline(theirs.metrics)),
     )
 
 

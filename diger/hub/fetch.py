@@ -73,10 +73,7 @@ def fetch(address: Address, *, again: bool = False) -> Path:
 
 
 def pull(
-    address: str | os.PathLike[str],
-    out: str | Path | None = None,
-    *,
-    force: bool = False,
+    address: str | os.PathLike[str], out: str | Path | None = None, *, force: bool = False
 ) -> Pulled:
     """Fetch a bundle, check every byte, and put it at `out`, whole or not at all.
 

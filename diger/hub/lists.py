@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diger.bundle.card import TAGS
 from diger.bundle.documents import Config, is_number
@@ -12,9 +12,6 @@ from diger.errors import DigerError
 from diger.hub.address import parse_repo_id
 from diger.hub.client import current_token, talking
 from diger.text import printable
-
-if TYPE_CHECKING:
-    from huggingface_hub import Collection, HfApi
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def list_hub(owner: str | None = None) -> list[Listed]:
         get_session().head(api.endpoint)
         author = owner or api.whoami()["name"]
         models = list(api.list_models(author=author, filter=TAGS[0], full=True, cardData=True))
-    return sorted(map(_listed, models), key=lambda one: one.repo_id)
+    return sorted(map(_listed, models), key=lambda bundle: bundle.repo_id)
 
 
 def collect(
@@ -81,17 +78,23 @@ def collect(
     bundles = [_bundle(name, doing) for name in names]
     with talking(doing, safe="Bundles that are in stay in; the same command goes on") as api:
         owner = owner or names[0].partition("/")[0]
-        found = _collection(api, owner, title, description, public)
+        known = next((c for c in api.list_collections(owner=owner) if c.title == title), None)
+        if known is not None:
+            found = api.get_collection(known.slug)  # the list holds only some of its items
+        else:
+            found = api.create_collection(
+                title, namespace=owner, description=description, private=not public, exists_ok=True
+            )
         were_in = {item.item_id for item in found.items if item.item_type == "model"}
-        added = [one for one in bundles if one.repo_id not in were_in]
-        for one in added:
+        added = [bundle for bundle in bundles if bundle.repo_id not in were_in]
+        for bundle in added:
             api.add_collection_item(
-                found.slug, one.repo_id, "model", note=_note(one), exists_ok=True
+                found.slug, bundle.repo_id, "model", note=_note(bundle), exists_ok=True
             )
     return Collected(
         found.url,
         found.private,
-        tuple(one.repo_id for one in added),
+        tuple(bundle.repo_id for bundle in added),
         tuple(name for name in names if name in were_in),
     )
 
@@ -109,31 +112,19 @@ def members(slug: str) -> list[str]:
 def _bundle(repo_id: str, doing: str) -> Listed:
     untouched = "Nothing on the Hub was changed"
     with talking(f"{doing}: {repo_id}", safe=untouched) as api:
-        one = _listed(api.model_info(repo_id))
-    if one.method is None:
+        bundle = _listed(api.model_info(repo_id))
+    if bundle.method is None:
         raise DigerError(
             f"{doing}: {repo_id} is no DIGER bundle (its card does not say so). {untouched}"
         )
-    return one
+    return bundle
 
 
-def _collection(
-    api: HfApi, owner: str, title: str, description: str | None, public: bool
-) -> Collection:
-    """The collection of that title, found or made."""
-    known = next((one for one in api.list_collections(owner=owner) if one.title == title), None)
-    if known is not None:
-        return api.get_collection(known.slug)
-    return api.create_collection(
-        title, namespace=owner, description=description, private=not public, exists_ok=True
-    )
-
-
-def _note(one: Listed) -> str:
-    names = [name for name in ("recall@10", "ndcg@10") if name in one.metrics]
-    parts = [one.method, one.decay if one.decay != "none" else None]
-    parts += [None if one.seed is None else f"seed {one.seed}"]
-    parts += [f"{name} {one.metrics[name]:.4f}" for name in names]
+def _note(bundle: Listed) -> str:
+    names = [name for name in ("recall@10", "ndcg@10") if name in bundle.metrics]
+    parts = [bundle.method, bundle.decay if bundle.decay != "none" else None]
+    parts += [None if bundle.seed is None else f"seed {bundle.seed}"]
+    parts += [f"{name} {bundle.metrics[name]:.4f}" for name in names]
     return ", ".join(part for part in parts if part)
 
 

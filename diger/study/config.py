@@ -120,11 +120,11 @@ def load_study(path: Path) -> Study:
     _check_name(head.name, f"{path}: name")
     datasets = {
         name: _dataset(table, f"{path}: datasets.{name}", name)
-        for name, table in _table(tables, "datasets", path).items()
+        for name, table in _entries(tables, "datasets", path).items()
     }
     arms = {
         name: _arm(name, table, datasets, f"{path}: arms.{name}")
-        for name, table in _table(tables, "arms", path).items()
+        for name, table in _entries(tables, "arms", path).items()
     }
     claims = None
     if "claims" in tables:
@@ -139,7 +139,7 @@ def load_study(path: Path) -> Study:
     )
 
 
-def _table(tables: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
+def _entries(tables: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     found = tables.get(key)
     if not isinstance(found, dict) or not found:
         raise DigerError(f"{path}: a study needs a table [{key}] with at least one entry")

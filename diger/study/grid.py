@@ -64,12 +64,12 @@ def grid(study: Study) -> list[Run]:
     ]
     taken: dict[Path, Run] = {}
     for run in runs:
-        if run.out in taken:
+        first = taken.setdefault(run.out, run)
+        if first is not run:
             raise DigerError(
-                f"study {study.name}: {taken[run.out].key} and {run.key} would both be "
-                f"{run.out.name}; rename a dataset or an arm"
+                f"study {study.name}: {first.key} and {run.key} would both be {run.out.name}; "
+                "rename a dataset or an arm"
             )
-        taken[run.out] = run
     return runs
 
 

@@ -71,13 +71,16 @@ def run_in_process(job: Job, tell: Tell) -> None:
     ):
         recipe = Path(folder) / f"{job.recipe.name}.json"
         recipe.write_text(job.recipe.model_dump_json(), encoding="utf-8")
+        # The process must run the same code as we do.
+        places = [str(Path(diger.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
         process = subprocess.Popen(
             job.command(recipe),
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
             encoding="utf-8",
-            env=_environment(),
+            env=environment,
             start_new_session=True,
         )
         assert process.stdout is not None
@@ -93,12 +96,6 @@ def run_in_process(job: Job, tell: Tell) -> None:
                 process.stdout.close()
         said.seek(0)
         _judge(code, said.read(), job.out)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, and the place of the code that runs here: the process must run the same."""
-    places = [str(Path(diger.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def _judge(code: int, said: str, out: Path) -> None:

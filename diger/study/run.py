@@ -107,14 +107,11 @@ class _Work:
             self.cells[run.key] = cell
             self.outcome.made.append(run.key)
             self.watcher.ended(run, cell, "")
-            self._look_again(run.key)
+            # What was made of its former bundle may not be done any more, and need its weights.
+            for other, made in self.cells.items():
+                if run.key in made.run.sources and made.state == "done":
+                    self.cells[other] = look(made.run)
             self.tidy()
-
-    def _look_again(self, key: str) -> None:
-        """What was made of a run's former bundle may not be done any more, and need its weights."""
-        for other, cell in self.cells.items():
-            if key in cell.run.sources and cell.state == "done":
-                self.cells[other] = look(cell.run)
 
     def _attempt(self, run: Run) -> Cell:
         """The cell of a run, made now or by another process in the meantime."""

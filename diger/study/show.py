@@ -52,9 +52,9 @@ def print_results(console: Console, study: Study, results: Results) -> None:
         console.print(Text(line))
     if study.claims is None:
         return
-    for one in results.claims:
+    for claim in results.claims:
         console.print()
-        console.print(claim_table(one))
+        console.print(claim_table(claim))
     console.print()
     console.print(Text(f"{in_words(results.claims, study.claims.arm, study.claims.baseline)}."))
 
@@ -95,13 +95,13 @@ def ended(cell: Cell) -> str:
     return f"{cell.run.key}: {shown}{duration(seconds_of(cell.bundle) or 0)}"
 
 
-def claim_table(one: Claim) -> RenderableType:
+def claim_table(claim: Claim) -> RenderableType:
     """One claim in full; why there is none where it could not be compared."""
-    where = f"{one.dataset}{' (simulated)' if one.simulated else ''}"
-    title = f"{where}: {one.arm} against {one.baseline}, test {one.metric}"
-    found = one.difference
+    where = f"{claim.dataset}{' (simulated)' if claim.simulated else ''}"
+    title = f"{where}: {claim.arm} against {claim.baseline}, test {claim.metric}"
+    found = claim.difference
     if found is None:
-        return Text(printable(f"{title}: {one.reason}"))
+        return Text(printable(f"{title}: {claim.reason}"))
     table = Table.grid(padding=(0, 2))
     rows = [("means", f"{found.baseline:.4f} -> {found.arm:.4f}")]
     if found.lift is not None:
@@ -113,15 +113,15 @@ def claim_table(one: Claim) -> RenderableType:
         low, high = found.interval.low, found.interval.high
         between = f" ({found.interval.level:.0%}: {low:+.4f} to {high:+.4f}, over seeds then users)"
     rows.append(("difference", f"{found.difference:+.4f}{between}"))
-    rows.append(("each seed", seeds_in_words(one)))
+    rows.append(("each seed", seeds_in_words(claim)))
     if found.p_value is not None:
-        own = "" if one.adjusted_p is None else f", Holm-corrected {one.adjusted_p:.4f}"
+        own = "" if claim.adjusted_p is None else f", Holm-corrected {claim.adjusted_p:.4f}"
         rows.append(("p", f"{found.p_value:.4f}{own}"))
-    if one.randomisation_p is not None:
-        rows.append(("randomisation", f"p {one.randomisation_p:.4f} over users, {ABOUT}"))
-    if one.alone:
-        rows.append(("left out", f"seeds of one arm only: {', '.join(map(str, one.alone))}"))
-    rows.append(("outcome", one.outcome))
+    if claim.randomisation_p is not None:
+        rows.append(("randomisation", f"p {claim.randomisation_p:.4f} over users, {ABOUT}"))
+    if claim.alone:
+        rows.append(("left out", f"seeds of one arm only: {', '.join(map(str, claim.alone))}"))
+    rows.append(("outcome", claim.outcome))
     for label, value in rows:
         table.add_row(Text(label, style="bold"), Text(printable(value)))
     return Group(Text(printable(title), style="bold"), table)
@@ -133,8 +133,8 @@ def _notes(results: Results) -> list[str]:
         notes.append(
             f"made by {len(results.versions)} versions of the code: {', '.join(results.versions)}"
         )
-    real = [one for one in results.claims if not one.simulated]
-    run = sum(one.adjusted_p is not None for one in real)
+    real = [claim for claim in results.claims if not claim.simulated]
+    run = sum(claim.adjusted_p is not None for claim in real)
     if 0 < run < len(real):
         notes.append(
             f"of {len(real)} declared claims on real data {run} can be judged; all count in the "

@@ -120,7 +120,7 @@ def _bundle(cell: Cell) -> Bundle:
 
 def write_results(study: Study, results: Results) -> list[Path]:
     """Write `<study>.summary.csv`, `<study>.claims.csv` and `<study>.json`; the paths."""
-    claims = pd.DataFrame([claim_row(one) for one in results.claims])
+    claims = pd.DataFrame([claim_row(judged) for judged in results.claims])
     document = {
         "study": study.name,
         "about": study.about,
@@ -142,19 +142,19 @@ def write_results(study: Study, results: Results) -> list[Path]:
     return [study.bundles / name for name in texts]
 
 
-def claim_row(one: Claim) -> dict[str, Any]:
+def claim_row(judged: Claim) -> dict[str, Any]:
     """A claim as plain values; what was not compared is missing, with the reason."""
-    found = one.difference
+    found = judged.difference
     interval = found.interval if found else None
     lift = found.lift_interval if found else None
     return {
-        "dataset": one.dataset,
-        "simulated": one.simulated,
-        "metric": one.metric,
-        "baseline": one.baseline,
-        "arm": one.arm,
-        "outcome": one.outcome,
-        "reason": one.reason,
+        "dataset": judged.dataset,
+        "simulated": judged.simulated,
+        "metric": judged.metric,
+        "baseline": judged.baseline,
+        "arm": judged.arm,
+        "outcome": judged.outcome,
+        "reason": judged.reason,
         "seeds": found.seeds if found else 0,
         "users": found.users if found else None,
         "baseline_mean": found.baseline if found else None,
@@ -167,18 +167,18 @@ def claim_row(one: Claim) -> dict[str, Any]:
         "lift_high": lift.high if lift else None,
         "level": interval.level if interval else None,
         "p": found.p_value if found else None,
-        "p_holm": one.adjusted_p,
-        "randomisation_p": one.randomisation_p,
-        "difference_per_seed": seeds_in_words(one),
-        "seeds_left_out": " ".join(map(str, one.alone)),
+        "p_holm": judged.adjusted_p,
+        "randomisation_p": judged.randomisation_p,
+        "difference_per_seed": seeds_in_words(judged),
+        "seeds_left_out": " ".join(map(str, judged.alone)),
     }
 
 
-def seeds_in_words(one: Claim) -> str:
+def seeds_in_words(judged: Claim) -> str:
     """Every seed's difference: `0: +0.0012, 1: -0.0003`."""
-    if one.difference is None:
+    if judged.difference is None:
         return ""
-    return ", ".join(f"{seed}: {value:+.4f}" for seed, value in one.difference.per_seed)
+    return ", ".join(f"{seed}: {value:+.4f}" for seed, value in judged.difference.per_seed)
 
 
 def _csv(frame: pd.DataFrame) -> str:
