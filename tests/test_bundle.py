@@ -208,13 +208,6 @@ def test_a_model_over_sids_needs_its_vectors(tmp_path):
     assert write_few(tmp_path / "one", tensors=both, items=toys.items()).kind == "complete"
 
 
-def test_what_is_missing_is_named(tmp_path):
-    said = r"a bundle needs README\.md, metrics\.json"
-    with pytest.raises(DigerError, match=said), BundleWriter(tmp_path / "one") as writer:
-        writer.json("config.json", toys.config())
-    assert not list(tmp_path.iterdir())
-
-
 def test_torch_tensors_and_bfloat16():
     values = torch.tensor([1.0, -2.5, 3.140625, 0.0])
     shared = torch.arange(4.0).reshape(2, 2)

@@ -72,12 +72,6 @@ def test_unverified_files_are_still_checked_when_read(bundle):
         opened.tensors("model.safetensors")
 
 
-def test_not_a_bundle(tmp_path, bundle):
-    refused(tmp_path / "nowhere", "no such bundle folder")
-    (bundle / "manifest.json").unlink()
-    refused(bundle, "no manifest.json: not a bundle, or never finished")
-
-
 def test_a_file_too_many(bundle):
     (bundle / ".gitattributes").write_text("the Hub adds this")
     Bundle.open(bundle)

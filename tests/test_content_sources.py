@@ -189,16 +189,6 @@ def test_distinct_leaves_no_collision_where_there_is_room():
     assert torch.equal(codes[:, 0], greedy[:, 0]) and len(torch.unique(greedy, dim=0)) < 200
 
 
-def test_the_vectors_of_a_run_are_part_of_its_content(tmp_path):
-    dataset = make_dataset(walks(users=80))
-    vectors = write_vectors(tmp_path / "vectors.npy")
-    recipe = make_recipe(vectors, content={"encoder": str(vectors)})
-    one = load_content(recipe, dataset, tmp_path)
-    two = load_content(replace_sources(recipe, {"text": 2.0}), dataset, tmp_path)
-    assert np.array_equal(one.vectors, two.vectors)  # one source: its weight is no share of any
-    assert one.known.all()
-
-
 def test_items_of_which_nothing_is_known_are_the_cause_and_not_the_suffix(tmp_path):
     dataset = make_dataset()
     recipe = make_recipe(write_vectors(tmp_path / "v.npy"), tokenizer={"suffix_size": 2})

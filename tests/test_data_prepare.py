@@ -14,7 +14,7 @@ from diger.data.log import k_core
 from diger.data.prepare import Prepared, prepare, to_seconds
 from diger.data.readers import open_reader
 from diger.data.report import data_report
-from diger.data.split import leave_one_out, resolve_cuts, temporal
+from diger.data.split import resolve_cuts, temporal
 from diger.errors import DigerError
 
 
@@ -110,13 +110,6 @@ def test_core_on_a_source(tmp_path):
     assert prepared.counts.item_records_unused == 1
     with pytest.raises(DigerError, match="nothing is left of 5 events; lower --k-core"):
         made(folder, core=3)
-
-
-def test_leave_one_out_needs_three_events():
-    split = leave_one_out(np.array([0, 2, 5, 6]))
-    assert split.train_end.tolist() == [2, 3, 6]
-    assert split.validation_at.tolist() == [-1, 3, -1]
-    assert split.test_at.tolist() == [-1, 4, -1]
 
 
 def test_temporal_split_by_hand():

@@ -102,12 +102,8 @@ def test_without_collisions_nothing_changes():
     ranks = pd.array([1, 4, None, 12, 30], dtype="Int32")
     plain, corrected = summary(ranks), corrected_summary(ranks, np.ones(5, int))
     assert corrected == pytest.approx(plain)
-
-
-@pytest.mark.parametrize("size", [[1], [1, NONE], [1, 0]])
-def test_every_user_needs_a_group_size(size):
-    with pytest.raises(DigerError):
-        corrected_per_user([1, 2], size, "recall@5")
+    with pytest.raises(DigerError, match="needs a group size"):
+        corrected_per_user([1, 2], [1], "recall@5")
 
 
 TOPK = np.array([[0, 1, 2], [0, 3, -1], [0, 1, -1]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -20,6 +19,7 @@ from diger.config import ContentConfig
 from diger.content.encoder import revision_here
 from diger.content.vectors import write_tensors
 from diger.errors import Busy, DigerError, Stopped
+from diger.files import file_sha256
 from diger.study.config import Study, load_study
 from diger.study.grid import Run, grid, select
 from diger.study.match import file_digest
@@ -41,10 +41,6 @@ def state_of(run: Run) -> str:
 
 def changed(run: Run, **recipe: Any) -> Run:
     return replace(run, recipe=run.recipe.model_copy(update=recipe))
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_the_grid_is_in_an_order_in_which_it_can_be_made(tmp_path):
@@ -234,7 +230,7 @@ def test_content_counts_where_it_is_used_and_known(plain, tmp_path):
     run, other = (select(grid(plain), f"ring/{arm}/0") for arm in ("static", "popularity"))
     vectors = tmp_path / "vectors.npy"
     for each in (run, other):
-        draw(job_of(each), content={"revision": f"sha256:{sha256(vectors)}"})
+        draw(job_of(each), content={"revision": f"sha256:{file_sha256(vectors)}"})
     assert state_of(run) == "done"
     toys.write_vectors(vectors, seed=1)
     with pytest.raises(DigerError, match="was made otherwise: made on other content vectors"):
@@ -267,7 +263,7 @@ def test_files_of_sids_count(plain, tmp_path):
     path.write_text("item_id,sid\n")
     tokenizer = TokenizerConfig(kind="file", file={"path": str(path)})
     run = changed(grid(plain)[0], tokenizer=tokenizer)
-    draw(job_of(run), tokenizer={"file_sha256": sha256(path)})
+    draw(job_of(run), tokenizer={"file_sha256": file_sha256(path)})
     assert state_of(run) == "done"
     path.write_text("item_id,sid\ni1,1\n")
     assert "made on other SIDs from a file (fingerprint" in survey([run])[0].reason

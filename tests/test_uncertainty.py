@@ -152,13 +152,3 @@ def test_an_unknown_decay_is_named():
     recipe = {"method": "differentiable", "joint": {"uncertainty": {"decay": "frqd"}}}
     with pytest.raises(DigerError, match=r"no such decay; known: .*did you mean frqud"):
         recipe_from(recipe, "r", "r")
-
-
-def test_state_is_saved_with_the_module():
-    decay = build_decay(
-        UncertaintyConfig(decay="sdud+frqud", frqud=FrqudConfig(momentum=0.5)), CODES, 4
-    )
-    decay.observe(torch.tensor([[3, 3]]))
-    other = build_decay(UncertaintyConfig(decay="sdud+frqud"), CODES, 4)
-    other.load_state_dict(decay.state_dict())
-    assert torch.equal(other.frqud.usage, decay.frqud.usage)

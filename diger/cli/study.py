@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from diger.cli.terminal import note_column, print_line, progress_bars
+from diger.cli.terminal import print_line, progress_bars
 from diger.errors import DigerError, Stopped
 from diger.text import printable
 
@@ -87,7 +87,7 @@ def _refuse_torchrun() -> None:
 def _run(runs: Sequence[Run], chosen: Sequence[Run], options: Options) -> Outcome:
     from diger.study.run import Watcher, run_study
 
-    with progress_bars(note_column()) as progress:
+    with progress_bars("{task.fields[note]}") as progress:
         lines = _Lines(progress)
         watcher = Watcher(lines.began, lines.event, lines.ended, lines.say)
         try:

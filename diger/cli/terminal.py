@@ -23,8 +23,8 @@ def print_line(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def progress_bars(count: ProgressColumn, *, shown: bool = True) -> Progress:
-    """Bars on a terminal's stderr that go when all is done; `count` stands beside each."""
+def progress_bars(count: ProgressColumn | str, *, shown: bool = True) -> Progress:
+    """Bars on a terminal's stderr that go when all is done; `count` is what stands beside each."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -35,11 +35,6 @@ def progress_bars(count: ProgressColumn, *, shown: bool = True) -> Progress:
         transient=True,
         disable=not (shown and console.is_terminal),
     )
-
-
-def note_column() -> TextColumn:
-    """Beside a bar: the field `note` of its task."""
-    return TextColumn("{task.fields[note]}", markup=False)
 
 
 @contextmanager

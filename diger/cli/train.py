@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diger.cli.terminal import note_column, print_line, progress_bars
+from diger.cli.terminal import print_line, progress_bars
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -62,7 +62,7 @@ def train(
         torch.set_num_threads(threads)
     with (
         joined(device) as where,
-        progress_bars(note_column(), shown=not json_lines and is_first()) as progress,
+        progress_bars("{task.fields[note]}", shown=not json_lines and is_first()) as progress,
     ):
         watch = _Teller() if json_lines else _Watch(progress)
         run(
