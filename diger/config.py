@@ -31,6 +31,7 @@ from diger.uncertainty.config import NO_UNCERTAINTY, UncertaintyConfig
 
 LAST_SEED = 2**32 - 1  # what every generator of random numbers here takes
 Positive = Annotated[int, Field(ge=1)]
+Layers = Annotated[int, Field(ge=1, le=256)]  # a bundle's recipe may be anybody's
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -117,10 +118,10 @@ class CausalConfig(BackboneConfig):
     kind: Literal["causal"] = "causal"
     d_model: Positive = 128
     heads: Positive = 4
-    layers: Positive = 3
+    layers: Layers = 3
     feed_forward: Positive = 256
     item_hidden: Positive = 1024
-    decoder_layers: Positive = 1
+    decoder_layers: Layers = 1
     prefix_rows: Annotated[int, Field(ge=0)] = 8192
     dropout: Rate = 0.3
 
@@ -148,8 +149,8 @@ class T5Config(BackboneConfig):
     d_model: Positive = 128
     heads: Positive = 4
     head_width: Positive = 64
-    layers: Positive = 6
-    decoder_layers: Positive = 6
+    layers: Layers = 6
+    decoder_layers: Layers = 6
     feed_forward: Positive = 512
     dropout: Rate = 0.1
 
@@ -160,7 +161,7 @@ class SasrecConfig(BackboneConfig):
     kind: Literal["sasrec"]
     d_model: Positive = 128
     heads: Positive = 4
-    layers: Positive = 2
+    layers: Layers = 2
     feed_forward: Positive = 256
     dropout: Rate = 0.4
 

@@ -10,11 +10,11 @@ Everything comes from the bundle: no dataset, no network, no text encoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,7 @@ from diger.tokenizer.trie import Trie
 
 Served = Literal["beam", "free", "exact", "telling"]
 SERVED: tuple[Served, ...] = get_args(Served)
+_Network = TypeVar("_Network", bound=nn.Module | None)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Model:
         self.bundle = bundle.require_complete()
         self.device = device
         where = f"{bundle.path / schema.CONFIG}: recipe"
-        self.recipe = validate(Recipe, bundle.config["recipe"], where)
+        self.recipe = validate(Recipe, bundle.about.recipe, where)
         items = bundle.items
         assert items is not None  # a complete bundle has its items
         self.items = items
@@ -90,14 +91,18 @@ class Model:
         self._titles = _titles(items)
         sids = tables.sids(items)
         self.sids = None if sids is None else torch.from_numpy(sids).to(device)
-        self.network = build_backbone(
-            self.recipe.backbone,
-            sizes=() if sids is None else _sizes(bundle, sids),
-            n_items=len(items),
-            max_history=self.recipe.training.max_history,
+        sizes = () if sids is None else _sizes(bundle, sids)
+        self.network = _filled(
+            lambda: build_backbone(
+                self.recipe.backbone,
+                sizes=sizes,
+                n_items=len(items),
+                max_history=self.recipe.training.max_history,
+            ),
+            _weights(bundle, "recommender."),
+            bundle.path,
         )
         if self.network is not None:
-            _fill(self.network, _weights(bundle, "recommender."), bundle.path)
             self.network.to(device).eval()
         if isinstance(self.network, Recommender):
             self.network.know_catalogue(self.trie)
@@ -225,9 +230,9 @@ class Model:
                 f"{self.bundle.name} has no tokenizer (a {self.method} model, or SIDs read from a "
                 "file), so it cannot name new items"
             )
-        tokenizer = make_tokenizer(self.recipe.tokenizer, dim=self.transform.width)
-        _fill(tokenizer, weights, self.bundle.path)
-        return tokenizer.to(self.device).eval()
+        dim = self.transform.width
+        make = lambda: make_tokenizer(self.recipe.tokenizer, dim=dim)  # noqa: E731
+        return _filled(make, weights, self.bundle.path).to(self.device).eval()
 
     @cached_property
     def transform(self) -> ContentTransform:
@@ -379,18 +384,30 @@ def _weights(bundle: Bundle, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    expected = network.state_dict()
-    wrong = sorted(
-        (expected.keys() | weights.keys())
-        - {k for k in expected.keys() & weights.keys() if expected[k].shape == weights[k].shape}
-    )
+def _filled(make: Callable[[], _Network], weights: dict[str, Tensor], path: Path) -> _Network:
+    """What `make` makes, with these weights.
+
+    It is made without memory first, for the recipe of a bundle may ask for any amount of it.
+    """
+    try:
+        with torch.device("meta"):
+            network = make()
+        expected = {} if network is None else network.state_dict()
+        wrong = expected.keys() ^ weights.keys()
+        wrong |= {
+            k for k in expected.keys() & weights.keys() if expected[k].shape != weights[k].shape
+        }
+    except RuntimeError:  # a shape beyond 64 bits
+        wrong = {"its size"}
     if wrong:
         raise DigerError(
-            f"{path / schema.MODEL} does not fit its own recipe (first at {wrong[0]}); the bundle "
-            "was made by another version of diger: train it again"
+            f"{path / schema.MODEL} does not fit its own recipe (first at {min(wrong)}); the "
+            "bundle was made by another version of diger: train it again"
         )
-    network.load_state_dict(weights)
+    network = make()
+    if network is not None:
+        network.load_state_dict(weights)
+    return network
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,5 @@
 """Damaged, hostile and half-written bundles: each is refused by name."""
 
-import hashlib
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ import bundle_toys as toys
 import numpy as np
 import pandas as pd
 import pytest
+from hostile import seal
 
 import diger
 from diger import files
@@ -32,17 +32,6 @@ def refused(path, message, **options):
     with pytest.raises(DigerError, match=message) as caught:
         Bundle.open(path, **options)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
-
-
-def seal(path, **changes):
-    """Rewrite the manifest to fit the folder, as a hostile author would."""
-    manifest = json.loads((path / "manifest.json").read_text())
-    for file in path.iterdir():
-        if file.name != "manifest.json":
-            data = file.read_bytes()
-            entry = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-            manifest["files"][file.name] = entry
-    (path / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
 def flip(file, at=None):
@@ -113,7 +102,6 @@ def test_paths_in_the_manifest_are_refused(bundle, name):
     ("content", "message"),
     [
         (b"", "not valid JSON"),
-        (b"[" * 100_000, "nested too deeply|not valid JSON"),
         (b"[]", "must be a JSON object"),
         (b'{"format": true}', "format must be a number"),
         (b'{"format": 1, "files": []}', "files must be an object"),
@@ -130,8 +118,6 @@ def test_malformed_manifests(bundle, content, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("ranks.parquet", b"PAR1 nonsense PAR1", r"ranks\.parquet is not readable parquet"),
-        ("model.safetensors", b"\xff" * 64, r"model\.safetensors is not a valid safetensors file"),
         ("topk.parquet", {"user": [0], "item_1": [99]}, "item row 99 of a catalogue of 6"),
         ("history.parquet", {"loss": [1.0]}, "column epoch is missing"),
         ("config.json", b"[1]", r"config\.json must be a JSON object"),
@@ -146,7 +132,7 @@ def test_sealed_nonsense_is_refused_when_read(bundle, name, content, message):
     seal(bundle)
     with pytest.raises(DigerError, match=message):
         opened = Bundle.open(bundle)
-        opened.tensors(name) if name == "model.safetensors" else opened.frame(name)
+        opened.frame(name)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("disk on fire"), KeyboardInterrupt()])

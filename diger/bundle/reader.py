@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from diger import files
 from diger.bundle import schema
 from diger.bundle.documents import Config
 from diger.bundle.manifest import MAX_BYTES, FileEntry, Manifest, located, parse_json
-from diger.bundle.tensors import metadata_of, unpack
+from diger.bundle.parquet import read_parquet
+from diger.bundle.tensors import HEADER, check_header, metadata_of, unpack
 from diger.errors import DigerError
 from diger.text import printable
 
@@ -92,7 +91,7 @@ class Bundle:
             bundle = cls(folder, Manifest.parse(data), hashlib.sha256(data).hexdigest())
             bundle._check_names()
             for name in sorted(bundle.manifest.files) if verify else ():
-                bundle._bytes(name)
+                bundle._verify(name)
             bundle.config = parse_json(bundle._bytes(schema.CONFIG), schema.CONFIG)
             bundle.about = Config.read(bundle.config)
             bundle.metrics = parse_json(bundle._bytes(schema.METRICS), schema.METRICS)
@@ -118,7 +117,7 @@ class Bundle:
         """The checked table `name` (`ranks.parquet`, ...); DigerError where there is none."""
         if name not in self._frames:
             with located(self.path, "be read"):
-                table = _parse_table(self._bytes(self._has(name, tuple(schema.TABLES))), name)
+                table = read_parquet(self._bytes(self._has(name, tuple(schema.TABLES))), name)
             items = self.items if schema.holds_item_rows(name) else None
             with located(self.path, "be read"):
                 self._frames[name] = schema.check_table(
@@ -132,7 +131,12 @@ class Bundle:
         bfloat16 tensors are widened to float32 (exactly), for numpy has no such type.
         """
         with located(self.path, "be read"):
-            return unpack(self._bytes(self._has(name, schema.TENSOR_FILES)), name)
+            arrays = unpack(self._bytes(self._has(name, schema.TENSOR_FILES)), name)
+        items, vectors = self.items, arrays.get("vectors")
+        if name == schema.CONTENT and items is not None and vectors is not None:
+            with located(self.path, "be read"):
+                schema.check_vectors(vectors, len(items))
+        return arrays
 
     def tensor_metadata(self, name: str) -> dict[str, str]:
         """The text metadata of a safetensors file."""
@@ -168,6 +172,21 @@ class Bundle:
                     f"{name} has {size} bytes where its manifest says {wanted.size}: "
                     "fetch or write the bundle again"
                 )
+            if size > schema.MOST_BYTES.get(name, size):
+                raise DigerError(
+                    f"{name} has {size} bytes, more than a bundle's may ({schema.MOST_BYTES[name]})"
+                )
+            if name in schema.TENSOR_FILES:
+                check_header(_read(self.path / name, HEADER - 1), size, name)
+
+    def _verify(self, name: str) -> None:
+        """Compare a file's hash, without holding all of it."""
+        try:
+            found = files.file_sha256(self.path / name)
+        except FileNotFoundError:
+            raise DigerError(f"{name} is missing: fetch or write the bundle again") from None
+        if found != self.manifest.files[name].sha256:
+            raise DigerError(_changed(name))
 
     def _bytes(self, name: str) -> bytes:
         """A file's content, hashed; DigerError where it is not what the manifest says."""
@@ -177,10 +196,7 @@ class Bundle:
         except FileNotFoundError:
             raise DigerError(f"{name} is missing: fetch or write the bundle again") from None
         if FileEntry.of(data) != wanted:
-            raise DigerError(
-                f"{name} does not match the SHA-256 in its manifest: it was changed or damaged, "
-                "fetch or write the bundle again"
-            )
+            raise DigerError(_changed(name))
         return data
 
     def _has(self, name: str, allowed: tuple[str, ...]) -> str:
@@ -190,16 +206,16 @@ class Bundle:
         return name
 
 
-def _parse_table(data: bytes, name: str) -> pd.DataFrame:
-    try:
-        return pq.read_table(pa.BufferReader(data)).to_pandas(ignore_metadata=True)
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        raise DigerError(f"{name} is not readable parquet: {printable(error, 120)}") from None
+def _changed(name: str) -> str:
+    return (
+        f"{name} does not match the SHA-256 in its manifest: it was changed or damaged, "
+        "fetch or write the bundle again"
+    )
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """A plain file's content, at most one byte more than `limit`; links are not followed."""
-    if path.is_symlink():
+    """A plain file's content, at most one byte more than `limit`; no links, no pipes."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DigerError(f"{path.name} must be a plain file, not a link or a folder")
     with path.open("rb") as file:
         return file.read(limit + 1)

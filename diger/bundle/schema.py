@@ -121,6 +121,8 @@ TENSOR_FILES = (MODEL, CONTENT)
 TEXT_FILES = (CARD, PICTURE)
 ALLOWED = frozenset((*TABLES, *JSON_FILES, *TENSOR_FILES, *TEXT_FILES))
 REQUIRED = (CARD, CONFIG, METRICS)
+# Ours are some kilobytes; more would only fill the memory of who reads them.
+MOST_BYTES = {CARD: 2**22, CONFIG: 2**22, METRICS: 2**24, PICTURE: 2**24}
 
 
 def kind_of(names: frozenset[str] | set[str]) -> Kind:
@@ -149,6 +151,14 @@ def holds_item_rows(name: str) -> bool:
     """Whether the table `name` points into items.parquet."""
     table = TABLES[name]
     return any(column.item_row for column in (*table.columns, *table.numbered))
+
+
+def check_vectors(vectors: np.ndarray, n_items: int) -> None:
+    """Raise DigerError where content vectors are not one row an item."""
+    if vectors.ndim != 2 or len(vectors) != n_items:
+        raise DigerError(
+            f"{CONTENT}: vectors have shape {vectors.shape} for a catalogue of {n_items} items"
+        )
 
 
 def numbered_columns(frame: pd.DataFrame, prefix: str) -> list[str]:
@@ -259,3 +269,8 @@ def _check_items(frame: pd.DataFrame) -> None:
             raise DigerError(f"codes and {suffix} come together or not at all")
     if start and len(start) != len(now):
         raise DigerError(f"{len(start)} levels at the start but {len(now)} now")
+    sids = frame[[*now, "suffix"]] if now else frame[["item_id"]]
+    if sids.duplicated().any():
+        second = int(sids.duplicated().argmax())
+        first = int((sids == sids.loc[second]).all(axis=1).argmax())
+        raise DigerError(f"rows {first} and {second} have the same SID, suffix included")

@@ -24,6 +24,8 @@ from diger.text import printable
 if TYPE_CHECKING:
     import torch
 
+HEADER = 8  # bytes of a file that say how long its header is
+_MOST_HEADER = 100_000_000  # as the library has it; ours are some kilobytes
 _ROWS = "@rows"
 _WORTH_IT = 0.25  # share of zero rows from which on they are left out
 _MOST_VALUES = 2**28  # in a matrix whose rows are put back: a small file must not fill the memory
@@ -67,8 +69,8 @@ def pack(
 def unpack(data: bytes, name: str) -> dict[str, np.ndarray]:
     """Arrays by name from a safetensors file; bfloat16 comes back as float32.
 
-    `name` is the file's, for messages. Raises DigerError for a damaged file or a dtype that
-    neither numpy nor this function knows.
+    `name` is the file's, for messages. Raises DigerError for a damaged file, a dtype that neither
+    numpy nor this function knows, and numbers that are not finite: no model of ours has any.
     """
     try:
         entries = deserialize(data)
@@ -84,8 +86,20 @@ def unpack(data: bytes, name: str) -> dict[str, np.ndarray]:
             array = np.frombuffer(raw, _DTYPES[dtype]).copy()
         else:
             raise DigerError(f"{name}: tensor {printable(key, 60)} has dtype {printable(dtype)}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DigerError(f"{name}: tensor {printable(key, 60)} holds what is not finite")
         arrays[key] = array.reshape(entry["shape"])
     return _with_zero_rows(arrays, name)
+
+
+def check_header(beginning: bytes, size: int, name: str) -> None:
+    """Refuse a file of `size` bytes for its first eight, before more of it is read."""
+    length = int.from_bytes(beginning[:HEADER], "little")
+    if size < HEADER or length > min(size - HEADER, _MOST_HEADER):
+        raise DigerError(
+            f"{name} is not a valid safetensors file: a header of {length} bytes in a file of "
+            f"{size}"
+        )
 
 
 def _without_zero_rows(tensors: Mapping[str, Any]) -> dict[str, Any]:
