@@ -66,5 +66,9 @@ def main() -> None:
         stopped = isinstance(error, Stopped)
         print(f"{'' if stopped else 'error: '}{printable(error)}", file=sys.stderr)
         sys.exit(130 if stopped else 3 if isinstance(error, Busy) else 2)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        at = f"{error.filename}: " if error.filename else ""
+        print(f"error: {printable(at)}{printable(error.strerror or error)}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from torch import nn
 
 from diger.bundle import schema
@@ -28,10 +29,12 @@ from diger.data.dataset import Dataset
 from diger.errors import Busy, DigerError, Stopped
 from diger.evaluation.rankers import PopularityRanker, SidRanker
 from diger.evaluation.ranking import Ranker, SplitRanks, rank_split
+from diger.files import replacing
 from diger.names import BASELINES
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
 from diger.recommender.sasrec import Sasrec
+from diger.text import printable
 from diger.training import distributed
 from diger.training.environment import code_version
 from diger.training.export import RunRecord, write_bundle
@@ -132,7 +135,7 @@ def train(
                 f"dataset {dataset.name}: no user has a {split} target; prepare it with another "
                 "split, or with more events a user"
             )
-    with _workshop(out, restart) as folder:
+    with _told(out), _workshop(out, restart) as folder:
         started = time.perf_counter()
         content, sids = None, None
         if recipe.method not in BASELINES:
@@ -220,7 +223,8 @@ def _claim(folder: Path, identity: str) -> None:
             "of processes; finish that one with its own settings, give another --out, or discard "
             "it with --restart"
         )
-    note.write_text(identity)
+    with replacing(note) as temporary:  # half a note would be another run's
+        temporary.write_text(identity)
 
 
 def identity(
@@ -370,6 +374,20 @@ def _rank(job: _Job, ranker: Ranker, split: str, sids: Sids | None) -> SplitRank
 
 
 @contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """A disk that is full or may not be written to, in one line; what was saved is kept."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or printable(error)
+        at = getattr(error, "filename", None)
+        raise DigerError(
+            f"{out}: cannot go on: {reason}{f' ({printable(at)})' if at else ''}; put that right, "
+            "and the same command goes on from what was saved"
+        ) from None
+
+
+@contextmanager
 def _workshop(out: Path, restart: bool) -> Iterator[Path]:
     """The folder of the unfinished run, held by one process at a time; gone when all went well.
 
@@ -380,10 +398,7 @@ def _workshop(out: Path, restart: bool) -> Iterator[Path]:
         distributed.wait()
         yield folder
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DigerError(f"cannot make the folder {folder}: {error.strerror}") from None
+    folder.mkdir(parents=True, exist_ok=True)
     with _held(folder):
         if restart:
             for path in folder.iterdir():

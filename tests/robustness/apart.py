@@ -7,6 +7,7 @@ A server that has imported what deeds need forks a process for each, so that a h
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import resource
@@ -21,7 +22,6 @@ from typing import Any
 
 from diger.errors import DigerError
 
-NOBODY = 65534  # root may write anywhere, so nobody tries read-only folders
 PATIENCE = 120.0
 _context = multiprocessing.get_context("forkserver")
 
@@ -45,11 +45,11 @@ def attempt(
     *arguments: Any,
     memory: int | None = None,
     file_size: int | None = None,
-    as_nobody: bool = False,
+    unprivileged: bool = False,
 ) -> Outcome:
     """Do it, with at most so much more memory, files of at most so many bytes, or no privileges."""
     ours, theirs = _context.Pipe(duplex=False)
-    process = _begin(_watched, theirs, deed, arguments, memory, file_size, as_nobody)
+    process = _begin(_watched, theirs, deed, arguments, memory, file_size, unprivileged)
     theirs.close()
     outcome = Outcome(fault=f"no answer within {PATIENCE:.0f} s")
     try:
@@ -114,7 +114,7 @@ def _watched(
     arguments: tuple[Any, ...],
     memory: int | None,
     file_size: int | None,
-    as_nobody: bool,
+    unprivileged: bool,
 ) -> None:
     _silence()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
@@ -122,10 +122,8 @@ def _watched(
         _limit(resource.RLIMIT_AS, _memory("VmSize") + memory)
     if file_size is not None:
         _limit(resource.RLIMIT_FSIZE, file_size)
-    if as_nobody and os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+    if unprivileged:
+        _drop_privileges()
     before, began = _memory("VmRSS"), time.perf_counter()
     value, refusal, fault = None, "", ""
     try:
@@ -136,6 +134,14 @@ def _watched(
         fault = traceback.format_exc()
     seconds = time.perf_counter() - began
     pipe.send(Outcome(value, refusal, fault, seconds, _memory("VmHWM") - before))
+
+
+def _drop_privileges() -> None:
+    """Root may write anywhere; without its capabilities it may not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the call, this process
+    if libc.capset(header, (ctypes.c_uint32 * 6)()):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _limit(what: int, most: int) -> None:
