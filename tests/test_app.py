@@ -185,6 +185,12 @@ def test_a_pasted_list_is_read_line_by_line():
     assert (len(many.rows), many.cut) == (100, 9_900)
 
 
+def test_an_id_is_found_as_it_is_typed_blanks_and_all():
+    index = TitleIndex([" a", "a", "b "], ["One", "Two", "Three"], np.ones(3))
+    assert read_pasted(" a\na\n  a\n- a\nb ", index).rows == [0, 1, 1, 1, 2]
+    assert [index.find(typed)[0] for typed in (" a", "a", "a ", "b ")] == [0, 1, 1, 2]
+
+
 # ---- the library -------------------------------------------------------------------------------
 
 
@@ -503,6 +509,9 @@ def test_what_is_taken_away_is_what_is_shown(library, shelf, view):
     lines = list(csv.DictReader(io.StringIO(page.events.take(["csv", to_query(view)])["text"])))
     assert len(lines) == 10 and lines[0]["method"] == "static" and lines[0]["rank"] == "1"
     assert float(lines[0]["probability"]) == pytest.approx(sides[0].listed[0].probability)
+    document["results"][0]["recommendations"][0] |= {"item_id": "-0a\t", "title": "=1+1"}
+    first = next(csv.DictReader(io.StringIO(export.as_csv(document), newline="")))
+    assert (first["item_id"], first["title"]) == ("-0a\t", "'=1+1")  # ids join, titles are guarded
     assert page.events.take(["csv", "dataset=toy"])["error"].startswith(
         "Nothing is recommended yet"
     )

@@ -14,12 +14,15 @@ import core_toys as toys
 import pytest
 import torch
 from core_toys import Place
+from rich.progress import Progress
 
 from diger import cli, model
 from diger.bundle.reader import Bundle
 from diger.cli import train
+from diger.cli.recommend import _split
 from diger.errors import DigerError
 from diger.evaluation import rankers
+from diger.training.loop import EpochEvent
 
 HISTORY = ["--history", "i3,i4"]
 
@@ -196,6 +199,20 @@ def test_evaluate_refuses(run, place, bundle, tmp_path, monkeypatch):
     # Without --data it looks for data/<name of the dataset>.
     monkeypatch.chdir(tmp_path)
     assert "data/toy" in refused(run, tmp_path, "evaluate", bundle)
+
+
+def test_no_time_left_is_told_from_one_batch_alone():
+    said: list[str] = []
+    watch = train._Watch(Progress())
+    watch.say = said.append  # type: ignore[method-assign]
+    for epoch in (1, 2):
+        for row in (None, {"loss": 1.0, "seconds": 1.0}):
+            watch.epoch(EpochEvent(epoch, 3, 1, 1, row))
+    assert [" left" in line for line in said] == [False, True]
+
+
+def test_ids_of_a_history_are_split_at_commas_and_kept_where_known():
+    assert _split('a, b ," c",  d', ["b", "b ", " c", "d"]) == ["a", "b ", " c", "d"]
 
 
 def test_recommend_as_json_and_for_people(run, bundle):

@@ -1,4 +1,4 @@
-"""Results to take away: the same rows as JSON and as CSV. Text is made safe for spreadsheets."""
+"""Results to take away: the same rows as JSON and as CSV. Titles are made safe for spreadsheets."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ def document(shelf: Shelf, view: View, sides: Sequence[Side]) -> dict[str, Any]:
 
 
 def as_csv(made: dict[str, Any]) -> str:
-    """The recommendations of a `document` as CSV, one line an item and bundle."""
+    """The recommendations of a `document` as CSV, one line an item and bundle.
+
+    Ids of items are as they are, byte for byte, so that they join.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -68,8 +71,8 @@ def as_csv(made: dict[str, Any]) -> str:
         for one in result["recommendations"]:
             line = {**one, "bundle": result["bundle"], "method": result["method"]}
             line["shared_with"] = "; ".join(one["shared_with"])
-            numbers = ("rank", "probability", "log_probability", "shared_codes")
-            writer.writerow([line[c] if c in numbers else csv_cell(line[c] or "") for c in COLUMNS])
+            guarded = ("bundle", "method", "title")
+            writer.writerow([csv_cell(line[c] or "") if c in guarded else line[c] for c in COLUMNS])
     return out.getvalue()
 
 

@@ -35,7 +35,7 @@ def read_pasted(text: str, index: TitleIndex, limit: int = MAX_HISTORY) -> Paste
     At most `limit` lines are read.
     """
     result = Pasted()
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
     result.cut = max(0, len(lines) - limit)
     for line in lines[:limit]:
         _read_line(line[:_MAX_LINE], index, result)
@@ -43,10 +43,9 @@ def read_pasted(text: str, index: TitleIndex, limit: int = MAX_HISTORY) -> Paste
 
 
 def _read_line(line: str, index: TitleIndex, result: Pasted) -> None:
-    bare = _BULLET.sub("", line)
-    row = index.exact(bare)
-    if row is None:
-        row = index.exact(line)  # a title that begins like a bullet
+    bare = _BULLET.sub("", line).strip()
+    # As it stands, for an id with blanks or a title that begins like a bullet.
+    row = next((row for row in map(index.exact, (line, bare)) if row is not None), None)
     if row is not None:
         result.rows.append(row)
         return

@@ -60,16 +60,18 @@ class TitleIndex:
     def find(self, typed: str, limit: int = 8) -> list[int]:
         """Item rows for what was typed, best first.
 
-        An item's id comes first, then titles that begin with the text, then those that have all
+        An item's id comes first (as it was typed, blanks and all, before the same without blanks
+        around it), then titles that begin with the text, then those that have all
         its words (or beginnings of words), then those that have it anywhere, then items whose
         makers or kinds have the words; failing all, close ones. The popular before the others. With
         nothing typed: the most popular items.
         """
+        named = self._named(typed)
         typed = typed.strip()[:MAX_TYPED]
         query = fold(typed)
-        if not query and not typed:
+        if named is None and not query and not typed:
             return [int(row) for row in self._by_popularity(np.arange(len(self._folded)))[:limit]]
-        rows: list[int] = [self._ids[typed]] if typed in self._ids else []
+        rows: list[int] = [] if named is None else [named]
         if query:
             words = self._containing([f" {word}" for word in query.split()])
             starting = self._containing([f"\n {query}"])
@@ -109,12 +111,15 @@ class TitleIndex:
 
         A year at the end of a title may be left away.
         """
-        text = text.strip()
-        if text in self._ids:
-            return self._ids[text]
+        named = self._named(text)
+        if named is not None:
+            return named
         folded = fold(text)
         row = self._titles.get(folded, -1) if folded else -1
         return row if row >= 0 else None
+
+    def _named(self, text: str) -> int | None:
+        return self._ids.get(text, self._ids.get(text.strip()))
 
     def close(self, text: str, limit: int = 3, at_least: float = 0.3) -> list[int]:
         """Rows whose titles share most letter triples with `text`, by the Dice coefficient."""

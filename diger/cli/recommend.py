@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +52,7 @@ def recommend(
             "examples (--example 1)"
         )
     model = load_model(bundle, catalogue=catalogue)
-    story, ids = _example(model, example) if example else ("", _split(history))
+    story, ids = _example(model, example) if example else ("", _split(history, model.item_ids))
     found = model.recommend(
         ids,
         k,
@@ -66,13 +67,18 @@ def recommend(
     _print(model, story, ids, found)
 
 
-def _split(history: str) -> list[str]:
-    """Ids of a comma-separated list; an id with a comma in it may be quoted, as in CSV."""
+def _split(history: str, known: Iterable[str]) -> list[str]:
+    """Ids of a comma-separated list; an id with a comma in it may be quoted, as in CSV.
+
+    Blanks around an id go, unless they are part of a known one.
+    """
+    whole = set(known)
     try:
         lines = list(csv.reader(history.splitlines(), skipinitialspace=True))
     except csv.Error as error:
         raise DigerError(f"--history is not a comma-separated list ({error})") from None
-    return [part.strip() for line in lines for part in line if part.strip()]
+    parts = [part for line in lines for part in line if part.strip()]
+    return [part if part in whole else part.strip() for part in parts]
 
 
 def _example(model: Model, number: int) -> tuple[str, list[str]]:

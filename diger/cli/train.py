@@ -91,7 +91,7 @@ class _Watch:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.bar = progress.add_task("starting", total=None, note="")
-        self.began = time.monotonic()
+        self.began = 0.0
         self.first: float | None = None
 
     def say(self, text: str) -> None:
@@ -101,8 +101,8 @@ class _Watch:
     def epoch(self, event: EpochEvent) -> None:
         """A batch or an epoch is done."""
         done = event.epoch - 1 + event.done / event.total
-        if self.first is None:  # a resumed run does not begin at 0
-            self.first = done
+        if self.first is None:  # a resumed run does not begin at 0, nor any with its first batch
+            self.first, self.began = done, time.monotonic()
         self.progress.update(
             self.bar,
             description=f"epoch {event.epoch}/{event.epochs}",

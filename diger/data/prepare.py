@@ -24,7 +24,7 @@ SPLITS: tuple[SplitName, ...] = ("leave-one-out", "temporal")
 DEFAULT_CUTS = (0.8, 0.9)
 # Seconds beyond the year 5000 are milliseconds, or finer.
 _NOT_SECONDS = 1e11
-_YEAR_2100 = 4.1e9
+_YEAR_1973, _YEAR_2100 = 1e8, 4.1e9
 _LARGEST_POSITION = 2**53  # beyond it, times as float64 are not exact
 
 
@@ -147,19 +147,21 @@ def to_seconds(times: np.ndarray) -> np.ndarray:
     """Unix times in seconds, each from seconds, milli-, micro- or nanoseconds, told by its size.
 
     Each by itself: exports joined to one file, or one stray line, may have another unit. What lies
-    after the year 2100, often a mark for none, is refused.
+    after the year 2100, or at 0 or before where most are of our times, is a mark for none, and
+    refused.
     """
     size = np.abs(times)
     unit = np.ones(len(times))
     for factor in (1e3, 1e6, 1e9):
         unit[size / unit >= _NOT_SECONDS] = factor
     seconds = times / unit
-    wrong = np.flatnonzero(np.abs(seconds) > _YEAR_2100)
+    marks = (seconds <= 0) & (np.median(seconds) > _YEAR_1973)
+    wrong = np.flatnonzero(marks | (np.abs(seconds) > _YEAR_2100))
     if len(wrong):
-        shown = ", ".join(f"{times[n]:.16g}" for n in wrong[:3])
+        shown = ", ".join(dict.fromkeys(f"{times[n]:.16g}" for n in wrong[:100]))
         raise DigerError(
-            f"{len(wrong):,} timestamps are no Unix time before the year 2100 ({shown}); correct "
-            "or delete these lines, or name the column position"
+            f"{len(wrong):,} timestamps are no Unix time between 1970 and 2100 ({shown[:80]}); "
+            "correct or delete these lines, or name the column position"
         )
     return seconds
 
