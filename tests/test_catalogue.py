@@ -42,6 +42,17 @@ def test_every_kind_of_file_fills_in_text(tmp_path, name):
         assert load_catalogue(tmp_path)["categories"].tolist() == [["tag"], []]
 
 
+@pytest.mark.parametrize("name", ["c.csv", "c.tsv"])
+def test_ids_are_taken_byte_for_byte_and_quotes_where_they_are_csv_s(tmp_path, name, caplog):
+    between = "\t" if name == "c.tsv" else ","
+    rows = ("item_id,title", "NA,One", ' a,"Said ""so"""', '007,Big "Al"')
+    (tmp_path / name).write_text("\n".join(rows).replace(",", between))
+    items = pd.DataFrame({"item_id": ["NA", " a", "007", "a", "7", "8", "9"]})
+    filled = with_text(items, load_catalogue(tmp_path / name), name)
+    assert filled["title"].tolist()[:4] == ["One", 'Said "so"', 'Big "Al"', None]
+    assert "3 of the bundle's 7 items" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

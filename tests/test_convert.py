@@ -24,9 +24,10 @@ from diger.bundle.reader import Bundle
 from diger.cli import app
 from diger.config import T5Config, load_recipe
 from diger.content.transform import ContentTransform
-from diger.convert.release import convert_data
 from diger.convert.rqvae import KNOWN, as_protocol_2, convert_rqvae
 from diger.data.dataset import Dataset
+from diger.data.prepare import prepare
+from diger.data.readers import open_reader
 from diger.errors import DigerError
 from diger.files import file_sha256
 from diger.model import load_model
@@ -48,7 +49,12 @@ def histories(users: int = 12) -> list[list[int]]:
 
 
 def write_release(
-    folder: Path, sequences: list[list[int]], *, cut: int = 10**6, users: bool = False
+    folder: Path,
+    sequences: list[list[int]],
+    *,
+    items: int = ITEMS,
+    cut: int = 10**6,
+    users: bool = False,
 ) -> Path:
     """The five files, as the authors' scripts write them; without users, items are numbers."""
     folder.mkdir()
@@ -62,9 +68,9 @@ def write_release(
             rows[split].append({"user_id": f"A{user}", **row} if users else row)
     for split, lines in rows.items():
         write_rows(folder / f"toys.{split}.jsonl", lines)
-    items = {"[PAD]": 0} | {str(name(n)): n for n in range(ITEMS, 0, -1)}
-    (folder / "toys.emb_map.json").write_text(json.dumps(items))
-    np.save(folder / "Toys.emb-llama.npy", FEATURES)
+    numbers = {"[PAD]": 0} | {str(name(n)): n for n in range(items, 0, -1)}
+    (folder / "toys.emb_map.json").write_text(json.dumps(numbers))
+    np.save(folder / "Toys.emb-llama.npy", FEATURES[:items])
     return folder
 
 
@@ -161,6 +167,10 @@ def build(
     return *built, transform
 
 
+def made(folder: Path) -> Dataset:
+    return prepare(open_reader(folder, "diger"), name="toys").dataset
+
+
 @pytest.mark.parametrize("cut", [10**6, LIMIT])
 @pytest.mark.parametrize("users", [False, True])
 def test_histories_come_back_whole(tmp_path, cut, users):
@@ -168,8 +178,8 @@ def test_histories_come_back_whole(tmp_path, cut, users):
     folder = write_release(tmp_path / "r", sequences, cut=cut, users=users)
     if users:  # by id, the order of the files' lines does not matter
         edit(folder / "toys.valid.jsonl", list.reverse)
-    dataset = convert_data(folder, tmp_path / "out")
-    assert dataset.name == "toys" and dataset.n_items == ITEMS
+    dataset = made(folder)
+    assert dataset.n_items == ITEMS and not dataset.info.text_may_be_published
     # In the order of the vectors' rows.
     assert dataset.items["item_id"].tolist()[:2] == (["B001", "B002"] if users else ["1", "2"])
     assert dataset.user_ids.tolist()[:2] == (["A0", "A1"] if users else ["1", "2"])
@@ -178,11 +188,6 @@ def test_histories_come_back_whole(tmp_path, cut, users):
         assert (dataset.events[begin:end] + 1).tolist() == sequence
         assert dataset.train_end[user] == dataset.validation_at[user] == end - 2
         assert dataset.test_at[user] == end - 1
-    again = Dataset.load(tmp_path / "out")
-    assert again.info == dataset.info and not again.info.text_may_be_published
-    kept = list((tmp_path / "out" / "content").glob("*.safetensors"))
-    with safe_open(kept[0], "numpy") as file:
-        assert np.array_equal(file.get_tensor("vectors"), FEATURES)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +207,7 @@ def test_histories_come_back_whole(tmp_path, cut, users):
         ("toys.emb_map.json", '{"a": "1"}', "item 'a' has the number '1'"),
         ("Toys.emb-llama.npy", FEATURES[1:], r"shape \(29, 12\).*numbers 30"),
         ("Toys.emb-llama.npy", np.array([{}] * ITEMS), "not a plain .npy"),
-        ("other.npy", FEATURES, "Toys.emb-llama.npy, other.npy; name it with --vectors"),
+        ("other.npy", FEATURES, "exactly one .*Toys.emb-llama.npy, other.npy"),
     ],
 )
 def test_damaged_or_mixed_up_releases_are_refused(tmp_path, name, change, message):
@@ -216,8 +221,7 @@ def test_damaged_or_mixed_up_releases_are_refused(tmp_path, name, change, messag
     else:
         edit(path, change)
     with pytest.raises(DigerError, match=message):
-        convert_data(tmp_path / "r", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        made(tmp_path / "r")
 
 
 def test_a_beginning_that_no_row_shows_is_refused(tmp_path):
@@ -227,16 +231,7 @@ def test_a_beginning_that_no_row_shows_is_refused(tmp_path):
     start = sum(len(s) - 3 for s in sequences[:long])
     edit(folder / "toys.train.jsonl", lambda rows: rows.pop(start + LIMIT))
     with pytest.raises(DigerError, match=r"latest 5 events of user \d+, and toys.train.jsonl"):
-        convert_data(folder, tmp_path / "out")
-
-
-def test_vectors_can_be_named_and_a_dataset_is_replaced_by_force_alone(tmp_path):
-    folder, out = write_release(tmp_path / "r", histories()), tmp_path / "out"
-    np.save(folder / "other.npy", FEATURES + 1)
-    assert convert_data(folder, out, vectors=folder / "other.npy", name="mine").name == "mine"
-    with pytest.raises(DigerError, match="add --force"):
-        convert_data(folder, out, vectors=folder / "other.npy")
-    convert_data(folder, out, vectors=folder / "other.npy", force=True)
+        made(folder)
 
 
 @pytest.mark.parametrize(("protocol", "bare"), [(2, True), (4, False)])
@@ -436,14 +431,17 @@ def test_from_released_files_to_recommendations(tmp_path, monkeypatch, method, j
     write_release(tmp_path / "released", histories(40), cut=LIMIT, users=True)
     digest = write_checkpoint(tmp_path / "best.pth")
     for command, says in (
-        ("data released --out data/toys", "wrote"),
+        ("prepare released --out data/toys", "vectors: Toys.emb-llama.npy"),
         (
-            f"rqvae best.pth --out data/toys.rqvae.safetensors --sha256 {digest}",
+            f"convert rqvae best.pth --out data/toys.rqvae.safetensors --sha256 {digest}",
             r"3 levels of 4 codewords, encoder 12-10-8-6(?s:.*)not one of the released",
         ),
     ):
-        told = CliRunner().invoke(app, f"convert {command}")
+        told = CliRunner().invoke(app, command)
         assert told.exit_code == 0 and re.search(says, told.output), told.output
+    kept = list(Path("data/toys/content").glob("*.safetensors"))
+    with safe_open(kept[0], "numpy") as file:
+        assert np.array_equal(file.get_tensor("vectors"), FEATURES)
     Path("mine.toml").write_text(f"""
         extends = "paper-beauty"
         method = "{method}"

@@ -159,10 +159,10 @@ def test_the_command(download, tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"1::2::3\n", r"ratings.dat line 1: must be UserID::MovieID::Rating::Timestamp"),
-        (b"UserID::MovieID::Rating::Timestamp\n", "line 1: must be"),
+        (b"1::2::3\n", r"ratings.dat line 1: 3 fields"),
+        (b"UserID::MovieID::Rating::Timestamp\n", "line 1: .*not a number"),
         (b"1::999999::5::978300009\n", "no event is about a film of the catalogue"),
-        (b"\xff\xfe\x00garbage\n", "line 1: must be"),
+        (b"\xff\xfe\x00garbage\n", "line 1: 1 fields"),
     ],
 )
 def test_broken_downloads_are_one_line(tmp_path, content, says):

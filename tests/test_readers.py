@@ -1,4 +1,4 @@
-"""The three readers: what they read, and how they name what is broken."""
+"""The simple, Amazon and RecBole readers: what they read, and how they name what is broken."""
 
 from __future__ import annotations
 
@@ -190,12 +190,12 @@ def test_amazon_2018(tmp_path):
 def test_amazon_files_that_are_not_there(tmp_path):
     write(tmp_path / "meta_Toy.json", as_lines(*META_2018))
     write(tmp_path / "Other.json", as_lines(*REVIEWS))
-    refused(lambda: open_reader(tmp_path), "no [reviews_]NAME[_5].json[.gz]", str(tmp_path))
+    refused(lambda: open_reader(tmp_path), "no [reviews_]NAME", str(tmp_path))
     write(tmp_path / "Toy.json", as_lines(*REVIEWS))
     write(tmp_path / "Toy_5.json", as_lines(*REVIEWS))
     refused(lambda: open_reader(tmp_path), "Toy.json, Toy_5.json", "keep only one")
     (tmp_path / "meta_Toy.json").rename(tmp_path / "gone")
-    refused(lambda: open_reader(tmp_path, "amazon"), "no meta_NAME.json[.gz]")
+    refused(lambda: open_reader(tmp_path, "amazon"), "no meta_NAME.json")
 
 
 def test_amazon_names_a_bad_line(tmp_path):
@@ -203,8 +203,8 @@ def test_amazon_names_a_bad_line(tmp_path):
     reviews = tmp_path / "Toy.json"
     write(reviews, as_lines(*REVIEWS) + '{"asin": "B1", ')
     refused(lambda: read_events(open_reader(tmp_path)), "Toy.json line 3 is not JSON")
-    write(reviews, as_lines({"user_id": "U", "parent_asin": "B1"}))
-    refused(lambda: read_events(open_reader(tmp_path)), "line 1: no usable reviewerID", "user_id")
+    write(reviews, as_lines({"user": "U", "asin": "B1"}))
+    refused(lambda: read_events(open_reader(tmp_path)), "line 1: no usable reviewerID", "user")
     write(meta, as_lines(META_2018[0]) + "{'asin': 'B2', 'title': }\n")
     refused(lambda: list(open_reader(tmp_path).items({"B2"})), "meta_Toy.json line 2 is not JSON")
 
@@ -245,7 +245,6 @@ def test_recbole(tmp_path, header, row, expected):
 
 def test_recbole_errors(tmp_path):
     inter = write(tmp_path / "toy.inter", INTER)
-    refused(lambda: open_reader(tmp_path), "no toy.item[.gz]")
     item = write(tmp_path / "toy.item", "item_id:token\n\n")
     write(inter, INTER.replace("timestamp", "when"))
     refused(lambda: open_reader(tmp_path), "toy.inter line 1: no column timestamp")
@@ -264,6 +263,7 @@ def test_formats_and_folders(tmp_path):
     refused(lambda: open_reader(tmp_path, "amazn"), "unknown format 'amazn'; did you mean amazon?")
     path = write(tmp_path / "toy.inter", INTER)
     refused(lambda: open_reader(path), "is a file", "give the folder")
+    refused(lambda: open_reader(tmp_path / "no.csv"), "no file at")
     write(tmp_path / "interactions.tsv", EVENTS)
     refused(lambda: open_reader(tmp_path), "--format simple or recbole")
     refused(lambda: open_reader(tmp_path, "simple"), "no items.jsonl[.gz] in")

@@ -7,6 +7,7 @@ bundle does not know are passed over, and items that the file does not have stay
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diger.bundle.schema import TEXT_COLUMNS
-from diger.data.readers.table import objects
+from diger.data.readers.table import objects, open_text, unquoted
 from diger.errors import DigerError
 from diger.text import printable
 
+log = logging.getLogger("diger.bundle")
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".tsv")
 
 
@@ -40,7 +42,7 @@ def load_catalogue(path: str | Path) -> pd.DataFrame:
     except (pa.ArrowException, OSError, ValueError) as error:
         kind = path.suffix.removeprefix(".")
         raise DigerError(f"{named}: not readable {kind} ({printable(error, 80)})") from None
-    if "item_id" not in table or table["item_id"].isna().any():
+    if "item_id" not in table or (table["item_id"].isna() | (table["item_id"] == "")).any():
         has = printable(", ".join(map(str, table.columns)), 120)
         raise DigerError(f"{named}: every item needs an item_id (the file has {has})")
     columns = [c for c in TEXT_COLUMNS if c in table]
@@ -62,7 +64,12 @@ def _read(path: Path) -> pd.DataFrame:
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pandas(ignore_metadata=True)
     if path.suffix in (".csv", ".tsv"):
-        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str)
+        table = open_text(path)
+        frame = pd.DataFrame([row for _, row in table.rows()], columns=table.header, dtype=object)
+        if path.suffix == ".tsv":
+            text = [name for name in TEXT_COLUMNS if name in frame]
+            frame[text] = frame[text].map(unquoted)
+        return frame
     wanted = ("item_id", *TEXT_COLUMNS)
     return pd.DataFrame([{key: record.get(key) for key in wanted} for _, record in objects(path)])
 
@@ -72,9 +79,15 @@ def with_text(items: pd.DataFrame, catalogue: pd.DataFrame | None, source: str) 
     if catalogue is None:
         return items
     known = catalogue.set_index("item_id").reindex(items["item_id"])
-    if not catalogue["item_id"].isin(items["item_id"]).any():
+    matching = int(items["item_id"].isin(catalogue["item_id"]).sum())
+    if not matching:
         raise DigerError(
             f"{source} has none of the bundle's items; give the catalogue of the same dataset"
+        )
+    if matching < len(items) / 2:
+        log.warning(
+            "%s has %s of the bundle's %s items: are the ids the same, byte for byte?",
+            *(printable(source), f"{matching:,}", f"{len(items):,}"),
         )
     items = items.copy()
     for column in (c for c in TEXT_COLUMNS if c in known):

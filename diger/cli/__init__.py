@@ -50,7 +50,7 @@ for _name, _place in COMMANDS.items():
 app.add_typer(
     importlib.import_module("diger.cli.prepare").convert_app,
     name="convert",
-    help="Bring DIGER's released data and checkpoints in.",
+    help="Bring DIGER's released checkpoints in.",
 )
 
 

@@ -20,8 +20,8 @@ def prepare(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder with the data files; films and the folder of a MovieLens 1M download; or "
-            "made-up, the small dataset that comes along."
+            help="Folder with the data files; a .csv, .tsv or .parquet of events; films and the "
+            "folder of a MovieLens 1M download; or made-up, the small dataset that comes along."
         ),
     ],
     folder: Annotated[str | None, typer.Argument(help="With films: the download.")] = None,
@@ -31,10 +31,21 @@ def prepare(
         str,
         typer.Option(
             "--format",
-            help="simple (interactions.tsv + items.jsonl), amazon (2014 and 2018 reviews + "
-            "metadata), recbole (NAME.inter + NAME.item), films, or auto: recognise it.",
+            help="simple, amazon, recbole, movielens, yelp, steam, letter, diger, columns (a "
+            "table), films (docs/data.md says what they are), or auto: recognise it.",
         ),
     ] = "auto",
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="Of a table: what its columns are called, such as user=visitor,item=sku,time=at; "
+            "further keys: position, title, description, brand, categories."
+        ),
+    ] = "",
+    items: Annotated[
+        Path | None,
+        typer.Option(help="Of a table: another with a row an item, for the items' text."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Short name of the dataset. [default: the folder's name]")
     ] = None,
@@ -43,7 +54,7 @@ def prepare(
         typer.Option(
             min=0,
             help="Keep only users and items with this many events; 0 for no filter. "
-            "[default: 5 for amazon, else 0]",
+            "[default: 5 for amazon, movielens, yelp, steam and films, else 0]",
         ),
     ] = None,
     split: Annotated[
@@ -82,13 +93,15 @@ def prepare(
 ) -> None:
     """Prepare a dataset: read, filter, order, split, check, and report."""
     # Imported here: reading parquet is of no use to the other commands' start.
+    from diger.content.encoder import embed_items
     from diger.data.info import check_name
     from diger.data.prepare import DEFAULT_CUTS
     from diger.data.prepare import prepare as prepare_source
     from diger.data.readers import open_reader
+    from diger.data.readers.columns import parse_columns
     from diger.data.readers.simple import FOLDER
     from diger.data.report import data_report, report_table
-    from diger.data.store import check_dataset_target
+    from diger.data.store import ITEMS, check_dataset_target
 
     if folder is not None:
         if source != "films":
@@ -103,8 +116,11 @@ def prepare(
     if cuts is not None and split != "temporal":
         raise DigerError("--cuts belongs to a temporal split; add --split temporal")
     with file_bars() as progress:
+        reader = open_reader(
+            source, file_format, progress, columns=parse_columns(columns), items=items
+        )
         prepared = prepare_source(
-            open_reader(source, file_format, progress),
+            reader,
             name=check_name(out.name if name is None else name),
             core=k_core,
             split=split or "leave-one-out",
@@ -116,12 +132,21 @@ def prepare(
     prepared.dataset.save(out, force=force)
     console = Console()
     console.print(report_table(data_report(prepared.dataset), prepared.counts))
-    silent, items = prepared.counts.items_without_record, prepared.dataset.n_items
-    if silent > items / 2:
+    catalogue, counts = prepared.dataset.n_items, prepared.counts
+    if reader.vectors is not None and not counts.item_records_unused:
+        embed_items(prepared.dataset, str(reader.vectors), folder=out)
+        print_line(console, f"vectors: {reader.vectors.name}")
+    elif not reader.describes_items:
         print_line(
             console,
-            f"{silent:,} of {items:,} items have no record in the item file: are the ids the same "
-            "there, byte for byte (blanks, case)?",
+            "the items are bare ids; bring vectors of your own, row r for row r of "
+            f"{out / ITEMS}: python -m diger embed {out} --encoder vectors.npy",
+        )
+    elif counts.items_without_record > catalogue / 2:
+        print_line(
+            console,
+            f"{counts.items_without_record:,} of {catalogue:,} items have no record in the item "
+            "file: are the ids the same there, byte for byte (blanks, case)?",
         )
     print_line(console, f"wrote {out} (fingerprint {prepared.dataset.info.fingerprint[:12]})")
 
@@ -179,38 +204,9 @@ def embed(
     )
 
 
-# `python -m diger convert`: DIGER's released data and checkpoints into this project's files.
+# `python -m diger convert`: DIGER's released checkpoints into this project's files.
 
 convert_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-
-@convert_app.command("data")
-def data(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder with NAME.train.jsonl, NAME.emb_map.json and a .npy.")
-    ],
-    out: Annotated[Path, typer.Option(help="Dataset folder to write, for example data/beauty.")],
-    name: Annotated[
-        str | None, typer.Option(help="Short name of the dataset. [default: the files' NAME]")
-    ] = None,
-    vectors: Annotated[
-        Path | None, typer.Option(help="The .npy of text features, where there are several.")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing dataset folder.")
-    ] = False,
-) -> None:
-    """Turn the processed data into a dataset folder, content vectors included."""
-    from diger.convert.release import convert_data
-    from diger.data.report import data_report, report_table
-
-    out = out.resolve()
-    with file_bars() as progress:
-        dataset = convert_data(
-            folder, out, name=name, vectors=vectors, force=force, progress=progress
-        )
-    Console().print(report_table(data_report(dataset), None))
-    typer.echo(f"wrote {out} (fingerprint {dataset.info.fingerprint[:12]})")
 
 
 @convert_app.command("rqvae")

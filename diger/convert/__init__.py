@@ -1,1 +1,1 @@
-"""What DIGER's authors released, brought into this project's own files: data and checkpoints."""
+"""Checkpoints that DIGER's authors released, brought into this project's own files."""

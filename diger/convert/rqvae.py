@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diger.convert.release import check_file
+from diger.data.readers.release import check_file
 from diger.errors import DigerError
 from diger.files import replacing
 from diger.text import printable

@@ -45,6 +45,8 @@ class Reader(ABC):
         default_k_core: k-core that suits what comes in this format; 0 for none.
         time_unit: whether times are seconds (comparable between users) or positions (not).
         unwanted: item records passed over by the last `items` call.
+        describes_items: whether the source says anything of its items; else they are bare ids.
+        vectors: a .npy that comes with the source, a row for each record of its items, in order.
         title, source, licence: of the dataset, for a source that has its own; else None.
         text_is_ours: the item text was written for this project, and may be published.
         viewers_are_private: the source's terms forbid passing on who used what.
@@ -55,13 +57,15 @@ class Reader(ABC):
     files: ClassVar[str]
     default_k_core: ClassVar[int] = 0
     title: ClassVar[str | None] = None
-    source: ClassVar[str | None] = None
     licence: ClassVar[str | None] = None
     text_is_ours: ClassVar[bool] = False
     viewers_are_private: ClassVar[bool] = False
     simulated: ClassVar[bool] = False
     time_unit: TimeUnit = "seconds"
+    source: str | None = None
     unwanted: int = 0
+    describes_items: bool = True
+    vectors: Path | None = None
 
     def __init__(self, folder: Path, progress: Progress | None = None):
         self.folder = folder

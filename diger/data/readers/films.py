@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 from diger.data.films.catalogue import examples, films, item_frame
 from diger.data.info import TimeUnit
-from diger.data.readers.base import BATCH, EventBatch, ItemRecord, Progress, Reader, with_gz
+from diger.data.readers.base import EventBatch, ItemRecord, Progress, Reader, with_gz
+from diger.data.readers.movielens import LAYOUTS, ratings
 from diger.data.readers.simple import SimpleReader
 from diger.errors import DigerError
 
-RATINGS = "ratings.dat"
+(_LAYOUT,) = (one for one in LAYOUTS if one.ratings == "ratings.dat")  # of 1M
 
 
 class FilmsReader(Reader):
@@ -42,25 +43,28 @@ class FilmsReader(Reader):
         self._names = {str(film.movielens_id): film.item_id for film in films()}
         self._simple: SimpleReader | None = None
         self.time_unit: TimeUnit = "seconds"
-        self._ratings = folder / RATINGS
-        if not self._ratings.is_file():
+        if not (folder / _LAYOUT.ratings).is_file():
             if not with_gz(folder, "interactions.tsv"):
                 raise DigerError(
-                    f"no {RATINGS} in {folder}; give the folder of a MovieLens 1M download (ml-1m, "
-                    "from grouplens.org/datasets/movielens/1m)"
+                    f"no {_LAYOUT.ratings} in {folder}; give the folder of a MovieLens 1M download "
+                    "(ml-1m, from grouplens.org/datasets/movielens/1m)"
                 )
             self._simple = SimpleReader(folder, progress)
             self.time_unit = self._simple.time_unit
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        """Never: a MovieLens download may as well be wanted as it is."""
+        """Never: a MovieLens download may as well be wanted as it is (`movielens`)."""
         return False
 
     def events(self) -> Iterator[EventBatch]:
         """See `Reader.events`; films that are not ours are left out."""
         known = 0
-        for batch in self._rated() if self._simple is None else self._simple.events():
+        if self._simple is None:
+            events = ratings(self.folder, _LAYOUT, self.progress)
+        else:
+            events = self._simple.events()
+        for batch in events:
             kept = [n for n, item in enumerate(batch.items) if item in self._names]
             known += len(kept)
             yield EventBatch(
@@ -87,30 +91,3 @@ class FilmsReader(Reader):
     def examples(self, items: list[str]) -> list[dict[str, Any]]:
         """Histories made up by us."""
         return examples(items)
-
-    def _rated(self) -> Iterator[EventBatch]:
-        """The lines of ratings.dat."""
-        users: list[str] = []
-        items: list[str] = []
-        times: list[float] = []
-        size = self._ratings.stat().st_size
-        try:
-            with self._ratings.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    cells = line.decode("latin-1").rstrip("\r\n").split("::")
-                    if len(cells) != 4 or not all(cell.isdigit() for cell in cells):
-                        raise DigerError(
-                            f"{self._ratings} line {number}: must be UserID::MovieID::Rating::"
-                            "Timestamp, all whole numbers"
-                        )
-                    users.append(cells[0])
-                    items.append(cells[1])
-                    times.append(float(cells[3]))
-                    if len(users) == BATCH:
-                        if self.progress is not None:
-                            self.progress(self._ratings, file.tell(), size)
-                        yield EventBatch(users, items, times)
-                        users, items, times = [], [], []
-        except OSError as error:
-            raise DigerError(f"{self._ratings} cannot be read: {error.strerror}") from None
-        yield EventBatch(users, items, times)

@@ -4,7 +4,7 @@
 call them (`product_id`, `business_id`, `date`, ...); item text is found under their names too. A
 `token_seq` of categories is split at commas where the cell has one (its Yelp and Amazon files) and
 at spaces otherwise, as the format says; quotes go. Where an item has several records, the first
-counts.
+counts. Without an item file items are bare ids, for users with vectors of their own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diger.data.readers.base import EventBatch, ItemRecord, Progress, Reader, only_file, with_gz
-from diger.data.readers.table import Table
+from diger.data.readers.table import Table, unquoted
 from diger.errors import DigerError
 
-_ITEM_IDS = ("item_id", "product_id", "business_id", "venue_id", "artist_id")
+_ITEM_IDS = (
+    *("item_id", "product_id", "business_id", "venue_id", "artist_id", "album_id", "track_id"),
+)
 _TITLES = (
     "title",
     "item_title",
@@ -35,7 +37,7 @@ _CATEGORIES = ("categories", "category", "item_category", "genres", "genre", "cl
 
 
 class RecBoleReader(Reader):
-    """Reads `NAME.inter[.gz]` and `NAME.item[.gz]`."""
+    """Reads `NAME.inter[.gz]` and, where it is there, `NAME.item[.gz]`."""
 
     format = "recbole"
     files = "NAME.inter[.gz] and NAME.item[.gz]"
@@ -44,9 +46,9 @@ class RecBoleReader(Reader):
         super().__init__(folder, progress)
         path = only_file(_interactions(folder), folder, "NAME.inter[.gz]")
         item_name = path.name.removesuffix(".gz").removesuffix(".inter") + ".item"
-        items = only_file(with_gz(folder, item_name), folder, f"{item_name}[.gz]")
+        items = with_gz(folder, item_name)
+        self.describes_items = bool(items)
         self._events = Table(path, progress, type_suffix=True)
-        self._items = Table(items, progress, type_suffix=True)
         if self._events.find("item_id_list") is not None:
             raise DigerError(
                 f"{path} holds whole histories (item_id_list); use the file with one event a line"
@@ -56,7 +58,11 @@ class RecBoleReader(Reader):
             self._events.column(*_ITEM_IDS),
             self._events.column("timestamp", "date"),
         )
-        self._item_id = self._items.column(*_ITEM_IDS, "id")
+        self._items: Table | None = None
+        if items:
+            found = only_file(items, folder, f"{item_name}[.gz]")
+            self._items = Table(found, progress, type_suffix=True)
+            self._item_id = self._items.column(*_ITEM_IDS, "id")
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
@@ -71,6 +77,8 @@ class RecBoleReader(Reader):
         """See `Reader.items`."""
         self.unwanted = 0
         table = self._items
+        if table is None:
+            return
         title, description = table.find(*_TITLES), table.find(*_DESCRIPTIONS)
         brand, categories = table.find(*_BRANDS), table.find(*_CATEGORIES)
         for number, fields in table.rows():
@@ -82,28 +90,21 @@ class RecBoleReader(Reader):
             if item_id not in wanted:
                 self.unwanted += 1
                 continue
+
+            def cell(at: int | None, fields: list[str] = fields) -> str:
+                return "" if at is None else unquoted(fields[at])
+
             yield ItemRecord(
                 item_id,
-                _cell(fields, title) or None,
-                _cell(fields, description) or None,
-                _cell(fields, brand) or None,
-                _names(
-                    _cell(fields, categories), categories is not None and table.types[categories]
-                ),
+                cell(title) or None,
+                cell(description) or None,
+                cell(brand) or None,
+                _names(cell(categories), categories is not None and table.types[categories]),
             )
 
 
 def _interactions(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.name.endswith((".inter", ".inter.gz")) and p.is_file()]
-
-
-def _cell(fields: list[str], at: int | None) -> str:
-    """The text of a cell; one that is quoted as CSV quotes is unquoted, any other stays."""
-    text = "" if at is None else fields[at].strip()
-    inner = text[1:-1].replace('""', "")
-    if len(text) >= 2 and text[0] == text[-1] == '"' and '"' not in inner:
-        text = text[1:-1].replace('""', '"').strip()
-    return text
 
 
 def _names(cell: str, kind: str | bool) -> list[str]:

@@ -1,14 +1,16 @@
-"""Tab-separated files with a header, in any column order, and events read from such a file."""
+"""Files of one record a line: tables with columns in any order, and JSON or Python objects."""
 
 from __future__ import annotations
 
 import ast
+import csv
 import gzip
 import io
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,13 @@ _LONGEST = 64 * 2**20  # a longer line is not text of ours; reading on could fil
 _REPORT_EVERY = 8192  # lines
 
 
-def lines(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end) for every line that is not blank."""
+def lines(
+    path: Path, progress: Progress | None = None, *, fallback: str | None = None
+) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end) for every line that is not blank.
+
+    fallback: the encoding of lines that are not UTF-8; None refuses them.
+    """
     number = 0
     anything = False
     try:
@@ -36,7 +43,7 @@ def lines(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, s
             handle.seek(0)
             stream = io.BufferedReader(gzip.GzipFile(fileobj=handle), 2**20) if zipped else handle
             for number, raw in enumerate(iter(partial(stream.readline, _LONGEST), b""), start=1):
-                line = _decode(raw, path, number)
+                line = _decode(raw, path, number, fallback)
                 if line:
                     anything = True
                     yield number, line
@@ -54,33 +61,82 @@ def lines(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, s
         raise DigerError(f"{path} is empty; put one record on each line")
 
 
-def _decode(raw: bytes, path: Path, number: int) -> str:
+def _decode(raw: bytes, path: Path, number: int, fallback: str | None) -> str:
     if len(raw) == _LONGEST:
         raise DigerError(f"{path} line {number} is longer than 64 MiB; is this a text file?")
     try:
         line = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DigerError(
-            f"{path} line {number}: byte {error.start + 1} is not UTF-8; "
-            "convert the file to UTF-8 (for example with iconv)"
-        ) from error
+        if fallback is None:
+            raise DigerError(
+                f"{path} line {number}: byte {error.start + 1} is not UTF-8; "
+                "convert the file to UTF-8 (for example with iconv)"
+            ) from error
+        line = raw.decode(fallback)
     if number == 1:
         line = line.removeprefix("\ufeff")
     line = line.rstrip("\r\n")
     return "" if line.isspace() else line
 
 
-class Table:
-    """A tab-separated file; the header is read when it is made.
+def seconds(text: str) -> float | None:
+    """Unix seconds of a number or an ISO date (UTC where it names no zone); None of other text."""
+    try:
+        value = float(text)
+    except ValueError:
+        try:
+            date = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    return value if math.isfinite(value) else None
 
-    `type_suffix` strips what follows a colon in header fields (`user_id:token`) into `types`.
+
+def unquoted(cell: str) -> str:
+    """A cell without CSV's quotes: one that is not quoted whole, as CSV quotes, stays as it is."""
+    text = cell.strip()
+    if len(text) >= 2 and text[0] == text[-1] == '"' and '"' not in text[1:-1].replace('""', ""):
+        return text[1:-1].replace('""', '"').strip()
+    return text
+
+
+def open_text(path: Path, progress: Progress | None = None) -> Table:
+    """A CSV or TSV with a header; its first line tells what stands between the fields."""
+    _, first = next(lines(path))
+    return Table(path, progress, delimiter=max("\t,;", key=first.count))
+
+
+class Table:
+    """A file of fields with a delimiter between them; its header is read when it is made.
+
+    Args:
+        path: the file, gzipped or not.
+        progress: see `Reader`.
+        delimiter: between the fields; a comma or a semicolon brings the quotes of CSV with it.
+        header: names of the columns of a file that has no first line for them.
+        type_suffix: strip what follows a colon in header fields (`user_id:token`) into `types`.
+        fallback: see `lines`.
     """
 
-    def __init__(self, path: Path, progress: Progress | None = None, *, type_suffix: bool = False):
+    unit = "line"  # of the file, for error messages
+
+    def __init__(
+        self,
+        path: Path,
+        progress: Progress | None = None,
+        *,
+        delimiter: str = "\t",
+        header: Sequence[str] | None = None,
+        type_suffix: bool = False,
+        fallback: str | None = None,
+    ):
         self.path = path
         self._progress = progress
-        _, first = next(lines(path))
-        fields = [field.strip() for field in first.split("\t")]
+        self._delimiter = delimiter
+        self._fallback = fallback
+        self._first_line_is_header = header is None
+        _, first = next(self._records(None))
+        fields = [field.strip() for field in (first if header is None else header)]
         self.types = [field.partition(":")[2] if type_suffix else "" for field in fields]
         self.header = [field.partition(":")[0] if type_suffix else field for field in fields]
 
@@ -93,7 +149,7 @@ class Table:
         at = self.find(*names)
         if at is None:
             hint = did_you_mean(names[0], self.header)
-            if len(self.header) == 1 and "," in self.header[0]:
+            if self._delimiter == "\t" and len(self.header) == 1 and "," in self.header[0]:
                 hint = "; separate columns by tabs, not commas"
             raise DigerError(
                 f"{self.path} line 1: no column {' or '.join(names)} "
@@ -104,16 +160,41 @@ class Table:
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield (line number, fields) for every line after the header."""
         width = len(self.header)
-        source = lines(self.path, self._progress)
-        next(source)
-        for number, line in source:
-            fields = line.split("\t")
+        source = self._records(self._progress)
+        if self._first_line_is_header:
+            next(source)
+        for number, fields in source:
             if len(fields) != width:
+                expected = f"the header has {width}"
+                if not self._first_line_is_header:
+                    expected = f"expected are the {width} of {', '.join(self.header)}"
                 raise DigerError(
-                    f"{self.path} line {number}: {len(fields)} fields, the header has {width}; "
+                    f"{self.path} line {number}: {len(fields)} fields, {expected}; "
                     "correct or delete the line"
                 )
             yield number, fields
+
+    def _records(self, progress: Progress | None) -> Iterator[tuple[int, list[str]]]:
+        """(line number, fields) of every line, the header's as well."""
+        source = lines(self.path, progress, fallback=self._fallback)
+        if self._delimiter not in ",;":
+            for number, line in source:
+                yield number, line.split(self._delimiter)
+            return
+        number = 0
+
+        def text() -> Iterator[str]:
+            nonlocal number
+            for number, line in source:  # noqa: B007
+                yield f"{line}\n"
+
+        try:
+            for fields in csv.reader(text(), delimiter=self._delimiter, strict=True):
+                yield number, fields
+        except csv.Error as error:
+            raise DigerError(
+                f"{self.path} line {number} or before it: {error}; is there a quote too many?"
+            ) from None
 
     def events(self, user: int, item: int, time: int) -> Iterator[EventBatch]:
         """Yield batches from the columns at these positions."""
@@ -122,7 +203,8 @@ class Table:
             if not fields[user] or not fields[item]:
                 empty = self.header[item if fields[user] else user]
                 raise DigerError(
-                    f"{self.path} line {number}: {empty} is empty; correct or delete the line"
+                    f"{self.path} {self.unit} {number}: {empty} is empty; correct or delete the "
+                    f"{self.unit}"
                 )
             batch.users.append(fields[user])
             batch.items.append(fields[item])
@@ -134,22 +216,19 @@ class Table:
             yield batch
 
     def _number(self, text: str, line: int, column: int) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
+        value = seconds(text)
+        if value is None:
             raise DigerError(
-                f"{self.path} line {line}: {self.header[column]} {text!r} is not a number; "
-                "correct or delete the line"
+                f"{self.path} {self.unit} {line}: {self.header[column]} {text!r} is not a number "
+                f"or a date; correct or delete the {self.unit}"
             )
         return value
 
 
 # Stream a file of JSON objects, one a line; on request also Python literals.
 #
-# The 2014 Amazon metadata is written as Python dictionaries (single quotes), which
-# `ast.literal_eval` reads without running anything.
+# The 2014 Amazon metadata and Steam's files are written as Python dictionaries (single quotes),
+# which `ast.literal_eval` reads without running anything.
 
 
 def objects(

@@ -1,8 +1,9 @@
-"""The authors' processed data: where its files are and what a row says.
+"""DIGER's released processed data: one row an example, put together to whole histories.
 
-A release is a folder with `<name>.train.jsonl`, `.valid.jsonl` and `.test.jsonl`, whose rows have
-`inter_history` (item ids, oldest first) and `target_id`; `<name>.emb_map.json`, item id to number,
+A release is a folder with `NAME.train.jsonl`, `.valid.jsonl` and `.test.jsonl`, whose rows have
+`inter_history` (item ids, oldest first) and `target_id`; `NAME.emb_map.json`, item id to number,
 counted from 1 (0 pads); and one `.npy` of text features whose row r belongs to item number r + 1.
+Items have ids and no text.
 """
 
 from __future__ import annotations
@@ -14,16 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from diger.content.encoder import embed_items
-from diger.data.dataset import Dataset
 from diger.data.folder import read_json
-from diger.data.info import check_name
-from diger.data.readers.base import Progress
+from diger.data.readers.base import EventBatch, ItemRecord, Progress, Reader
 from diger.data.readers.table import objects
-from diger.data.split import leave_one_out
-from diger.data.store import check_dataset_target
 from diger.errors import DigerError
 
 TRAIN, VALID, TEST, MAP = ".train.jsonl", ".valid.jsonl", ".test.jsonl", ".emb_map.json"
@@ -44,6 +39,46 @@ class Release:
     vectors: Path
 
 
+class ReleaseReader(Reader):
+    """Reads a release; its text features become the dataset's vectors."""
+
+    format = "diger"
+    files = f"NAME{TRAIN}, NAME{VALID}, NAME{TEST}, NAME{MAP} and one .npy"
+    time_unit = "position"
+    describes_items = False
+
+    def __init__(self, folder: Path, progress: Progress | None = None):
+        super().__init__(folder, progress)
+        self._release = find_release(folder)
+        self._items = read_item_map(self._release.item_map, self._release.vectors)
+        self.vectors = self._release.vectors
+        self.source = f"DIGER's processed data ({self._release.name})"
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Whether there is a NAME.emb_map.json."""
+        return any(folder.glob(f"*{MAP}"))
+
+    def events(self) -> Iterator[EventBatch]:
+        """See `Reader.events`; the release must give back what it was cut from."""
+        release, ids = self._release, list(self._items)
+        train, valid, test = (
+            read_rows(path, self._items, self.progress)
+            for path in (release.train, release.valid, release.test)
+        )
+        users, histories = whole_histories(release, train, valid, test)
+        for user, history in zip(users, histories, strict=True):
+            places = list(map(float, range(len(history))))
+            yield EventBatch([user] * len(history), [ids[row] for row in history], places)
+
+    def items(self, wanted: set[str]) -> Iterator[ItemRecord]:
+        """See `Reader.items`: ids alone, in the order of the vectors."""
+        self.unwanted = len(self._items) - len(wanted)
+        for item_id in self._items:
+            if item_id in wanted:
+                yield ItemRecord(item_id, None, None, None, [])
+
+
 class Row(NamedTuple):
     """One example: `items` are item rows, the history and at the end the target."""
 
@@ -52,13 +87,10 @@ class Row(NamedTuple):
     items: Events
 
 
-def find_release(folder: Path, vectors: Path | None = None) -> Release:
-    """The files of the release in `folder`; `vectors` names the .npy where there are several."""
-    if not folder.is_dir():
-        raise DigerError(f"{folder} is not a folder; give the one with the released .jsonl files")
+def find_release(folder: Path) -> Release:
+    """The files of the release in `folder`."""
     name = _only_one(folder, f"*{TRAIN}").name.removesuffix(TRAIN)
-    if vectors is None:
-        vectors = _only_one(folder, "*.npy", "; name it with --vectors")
+    vectors = _only_one(folder, "*.npy")
     train, valid, test, item_map = (
         folder / f"{name}{ending}" for ending in (TRAIN, VALID, TEST, MAP)
     )
@@ -67,11 +99,11 @@ def find_release(folder: Path, vectors: Path | None = None) -> Release:
     return Release(name, train, valid, test, item_map, vectors)
 
 
-def _only_one(folder: Path, pattern: str, remedy: str = "") -> Path:
+def _only_one(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise DigerError(f"{folder} must hold exactly one {pattern}, found {names}{remedy}")
+        raise DigerError(f"{folder} must hold exactly one {pattern}, found {names}")
     return found[0]
 
 
@@ -233,56 +265,3 @@ def _check_training(
             f"{release.train} lacks {missing} rows that the users' histories call for; it is cut "
             "off, or belongs to other files"
         )
-
-
-# From the authors' processed data to a dataset folder with its content vectors.
-
-
-def convert_data(
-    folder: Path,
-    out: Path,
-    *,
-    name: str | None = None,
-    vectors: Path | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Read the release in `folder` and write the dataset folder `out`, content vectors included.
-
-    Items keep the order of the release's map and so of its vectors; they have ids and no text. The
-    dataset's short name is by default the release's; `vectors` is the .npy, where the folder holds
-    several; `progress` is told how far each file is read.
-    """
-    release = find_release(folder, vectors)
-    name = check_name(name or release.name)
-    check_dataset_target(out, force=force)
-    items = read_item_map(release.item_map, release.vectors)
-    train = read_rows(release.train, items, progress)
-    valid = read_rows(release.valid, items, progress)
-    test = read_rows(release.test, items, progress)
-    users, histories = whole_histories(release, train, valid, test)
-    offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])])
-    nothing = [None] * len(items)
-    dataset = Dataset.create(
-        name=name,
-        split="leave-one-out",
-        items=pd.DataFrame(
-            {
-                "item_id": list(items),
-                "title": nothing,
-                "description": nothing,
-                "brand": nothing,
-                "categories": [[] for _ in items],
-            }
-        ),
-        user_ids=users,
-        offsets=offsets,
-        events=np.concatenate([np.asarray(history, dtype=np.int32) for history in histories]),
-        times=None,
-        source=f"DIGER's processed data ({release.name})",
-        preparation={"format": "diger-processed-data"},
-        **leave_one_out(offsets)._asdict(),
-    )
-    dataset.save(out, force=force)
-    embed_items(dataset, str(release.vectors), folder=out)
-    return dataset
