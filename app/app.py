@@ -12,6 +12,8 @@ HERE = Path(__file__).resolve().parent
 # Nothing calls home; must be set before gradio and the Hub's client are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Gradio would keep a note of each event, and go through ten thousand of them after each.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 # A recommendation is small: more threads than one only get in one another's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for folder in (HERE, HERE.parent):

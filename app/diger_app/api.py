@@ -7,6 +7,7 @@ input comes back as one sentence.
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import math
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError, validate_call
 
 from diger.errors import DigerError
 from diger.explain.prefixes import neighbours
@@ -115,16 +117,16 @@ class Api:
         shelf = self._library.shelf(dataset)
         if decoding not in DECODINGS:
             raise DigerError(
-                f"decoding must be one of {', '.join(DECODINGS)}, got {str(decoding)[:40]!r}"
+                f"decoding must be one of {', '.join(DECODINGS)}, got {decoding[:40]!r}"
             )
         view = View(
             dataset=shelf.key,
             history=service.checked_history(history),
             k=service.checked_number("k", k, 1, MAX_K),
             beam=service.checked_number("beam", beam, 1, MAX_BEAM),
-            leave_out_seen=bool(leave_out_seen),
+            leave_out_seen=leave_out_seen,
             decoding=decoding,
-            target=str(target),
+            target=target,
         )
         names = [bundle] if bundle else [name for name in shelf.pair() if name]
         sides = [service.recommend(shelf, name, view) for name in names]
@@ -142,7 +144,7 @@ class Api:
             prefix, words, total, items}]}], content_neighbours: [{item_id, title, cosine}]}.
         """
         shelf = self._library.shelf(dataset)
-        row = service.history_rows(shelf, [str(item_id)])[0]
+        row = service.history_rows(shelf, [item_id])[0]
         loaded = [shelf.load(name) for name in shelf.pair() if name]
         space, near = shelf.space, []
         if space is not None and space.units[row].any():
@@ -240,10 +242,10 @@ class Api:
         shelf = self._library.shelf(dataset)
         view = View(
             dataset=shelf.key,
-            title=str(title),
-            description=str(description),
+            title=title,
+            description=description,
             history=service.checked_history(history or []),
-            only_new=bool(only_new),
+            only_new=only_new,
         )
         made = new_item(shelf, bundle or shelf.pair()[0], view)
         ranking = made.ranking
@@ -263,10 +265,17 @@ class Api:
 def _said(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`fn` with its errors as one sentence for the caller, and no trace."""
 
+    checked, names = validate_call(fn), list(inspect.signature(fn).parameters)
+
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return fn(*args, **kwargs)
+            return checked(**dict(zip(names, args, strict=False)), **kwargs)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = " ".join(map(str, first["loc"]))
+            said = sentence(f"{where}: {first['msg']}")
+            raise gr.Error(said, print_exception=False) from None
         except DigerError as error:
             raise gr.Error(sentence(str(error)), print_exception=False) from None
         except Exception:
