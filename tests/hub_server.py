@@ -26,7 +26,7 @@ import yaml
 
 TOKEN = "hf_planted0token0that0nobody0may0ever0see"
 USER = "ann"
-LARGE = (".safetensors", ".parquet", ".svg")  # what this Hub keeps as large files
+LARGE = (".safetensors", ".parquet", ".svg", ".jsonl")  # what this Hub keeps as large files
 GIT_ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 DATE = "2026-01-02T03:04:05.000Z"
 
@@ -46,7 +46,7 @@ def changed(data: bytes) -> bytes:
 
 @dataclass
 class Repo:
-    """One model repository; a commit is a mapping from path to content."""
+    """One repository; a commit is a mapping from path to content."""
 
     name: str
     private: bool
@@ -271,7 +271,15 @@ class _Storage(_Handler):
             self.hub.blobs[oid] = changed(self.body) if self.fault.wrong else self.body
             self.send(200, b"", {})
         else:
-            self.send(200, self.hub.blobs[oid], {"ETag": f'"{oid}"'})
+            data, headers = self.hub.blobs[oid], {"ETag": f'"{oid}"'}
+            begin = int(re.sub(r"\D", "", self.headers.get("Range") or "0"))
+            if begin >= len(data):
+                self.send(416, b"", headers)
+            elif begin:
+                headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
+                self.send(206, data[begin:], headers)
+            else:
+                self.send(200, data, headers)
 
 
 _ROUTES: list[tuple[str, str, Callable[..., Any]]] = []
@@ -380,7 +388,7 @@ class _Api(_Handler):
         oid = repo.commit(files)
         return {"commitUrl": f"{self.hub.url}/{repo.name}/commit/{oid}", "commitOid": oid}
 
-    @_route("GET", "/api/models/REPO/revision/COMMIT")
+    @_route("GET", "/api/(?:models|datasets)/REPO/revision/COMMIT")
     def info(self, repo: Repo, commit: str) -> Any:
         card = repo.commits[commit].get("README.md", b"").decode()
         data = yaml.safe_load(card.split("---\n")[1]) if card.startswith("---\n") else {}
@@ -393,7 +401,7 @@ class _Api(_Handler):
             "cardData": data,
         }
 
-    @_route("GET", "/api/models/REPO")
+    @_route("GET", "/api/(?:models|datasets)/REPO")
     def latest(self, repo: Repo) -> Any:
         return self.info(repo, repo.head)
 
@@ -407,7 +415,7 @@ class _Api(_Handler):
         ]
         return [one for one in listed if wanted <= set(one["tags"])]
 
-    @_route("GET", "/api/models/REPO/tree/COMMIT/?")
+    @_route("GET", "/api/(?:models|datasets)/REPO/tree/COMMIT/?")
     def tree(self, repo: Repo, commit: str) -> Any:
         listed = []
         for path, data in sorted(repo.commits[commit].items()):
@@ -431,7 +439,7 @@ class _Api(_Handler):
         repo.tags[self.asked()["tag"]] = commit
         return {}
 
-    @_route("GET HEAD", "/REPO/resolve/COMMIT/(?P<path>.+)")
+    @_route("GET HEAD", "(?:/datasets)?/REPO/resolve/COMMIT/(?P<path>.+)")
     def resolve(self, repo: Repo, commit: str, path: str) -> None:
         data = repo.commits[commit][path]
         headers = {"X-Repo-Commit": commit}

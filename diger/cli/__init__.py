@@ -17,6 +17,7 @@ from diger.text import printable
 
 # Where each command lives: a function of its name, or of the name behind the colon.
 COMMANDS = {
+    "download": "prepare",
     "prepare": "prepare",
     "embed": "prepare",
     "train": "train",

@@ -1,4 +1,4 @@
-"""`diger prepare`: turn interactions and item text into a dataset folder, and report on it."""
+"""`diger download, prepare, embed, convert`: from where data is given out to a dataset folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,30 @@ from diger.content.models import DEFAULT_ENCODER, DEFAULT_MAX_TOKENS
 from diger.errors import DigerError
 
 MADE_UP = "made-up"
+
+
+def download(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ml-100k, ml-1m, ml-10m, ml-20m, ml-25m, ml-32m, amazon-2023/CATEGORY, or diger."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. [default: downloads/NAME]")
+    ] = None,
+) -> None:
+    """Download a public dataset by name; after a cut, the same command goes on.
+
+    Its terms are its owner's: read them where it comes from (docs/data.md).
+    """
+    from diger.data.readers import recognised
+    from diger.hub.datasets import download as fetch
+
+    folder = fetch(name, Path("downloads") / name if out is None else out)
+    found = [place for place in (folder, *sorted(folder.rglob("*"))) if recognised(place)]
+    for place in found:
+        typer.echo(f"python -m diger prepare {place} --out data/{name.rpartition('/')[2].lower()}")
 
 
 def prepare(

@@ -117,6 +117,17 @@ _LOST = {
 }
 
 
+def lost(error: BaseException) -> str | None:
+    """Why there was no answer, in words; None for an error of another kind."""
+    from huggingface_hub import errors
+
+    kinds = (errors.HTTPError, ConnectionError, TimeoutError)
+    cause = next((cause for cause in _causes(error) if isinstance(cause, kinds)), None)
+    if cause is None:
+        return None
+    return next(said for part, said in _LOST.items() if part in type(cause).__name__)
+
+
 def _explain(error: Exception) -> tuple[type[DigerError], str]:
     """The class and the words for an error; the error itself is raised where it is a bug here."""
     from huggingface_hub import errors
@@ -129,10 +140,8 @@ def _explain(error: Exception) -> tuple[type[DigerError], str]:
         return Unreachable if status == 429 or status >= 500 else DigerError, _answer(status, error)
     if isinstance(error, errors.LocalTokenNotFoundError):
         return DigerError, f"you are not logged in: {_LOGIN}"
-    lost = (errors.HTTPError, ConnectionError, TimeoutError)
-    cause = next((cause for cause in _causes(error) if isinstance(cause, lost)), None)
-    if cause is not None:
-        reason = next(said for part, said in _LOST.items() if part in type(cause).__name__)
+    reason = lost(error)
+    if reason is not None:
         return Unreachable, (
             f"the Hub cannot be reached ({reason}); check the network, or work from a copy: a "
             "folder, or an address that is in the cache"

@@ -71,9 +71,16 @@ def open_reader(
     return reader_of(file_format)(folder, progress)
 
 
+def recognised(folder: Path) -> list[str]:
+    """The formats whose files lie in `folder`; none of what is no folder."""
+    if not folder.is_dir():
+        return []
+    return [name for name in READERS if reader_of(name).recognises(folder)]
+
+
 def detect_format(folder: Path) -> str:
     """The format whose interactions file lies in `folder`."""
-    fits = [name for name in READERS if reader_of(name).recognises(folder)]
+    fits = recognised(folder)
     if len(fits) > 1:
         raise DigerError(f"{folder} fits several formats; say which: --format {' or '.join(fits)}")
     if not fits:
