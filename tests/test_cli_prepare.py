@@ -54,6 +54,16 @@ def test_prepare_writes_a_dataset_and_reports(run, source, tmp_path):
     assert not data.info.text_may_be_published
 
 
+def test_blanks_are_part_of_an_id_and_records_that_do_not_match_are_noticed(run, source, tmp_path):
+    path = source / "items.jsonl"
+    path.write_text(path.read_text().replace('": "i', '": " i').replace('" i0"', '"i0"'))
+    out = tmp_path / "out"
+    assert "6 of 7 items have no record" in run(source, "--out", out).stdout
+    data = Dataset.load(out)
+    assert set(data.items["item_id"]) == {f"i{n}" for n in range(7)}
+    assert data.items["title"].notna().sum() == 1
+
+
 def test_options_arrive(run, source, tmp_path):
     out = tmp_path / "out"
     options = ["--name", "shop", "--k-core", 2, "--drop-repeats", "--licence", "CC0-1.0"]

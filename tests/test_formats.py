@@ -82,6 +82,8 @@ def amazon_2014(folder: Path) -> Toy:
         }
         for i in range(ITEMS)
     ]
+    meta.insert(1, {"asin": "B9", "related": {"also_bought": ["B000000001"]}})
+    meta.append({"asin": "B000000001", "title": "A second record"})
     write(folder / "reviews_Beauty_5.json.gz", reviews)
     write(folder / "meta_Beauty.json.gz", list(map(repr, meta)))
     return Toy([folder], "B{:09}".format, "Salt & Mill 1", "Acme", ["Beauty", "Skin Care", "Hair"])

@@ -139,17 +139,6 @@ REVIEWS = [
     {"reviewerID": "U1", "asin": "B1", "unixReviewTime": 1400000000, "reviewText": "fine"},
     {"reviewerID": "U1", "asin": "B2", "unixReviewTime": 1300000000, "reviewText": "asin"},
 ]
-META_2014 = [
-    {
-        "asin": "B1",
-        "title": "Salt &amp; Pepper\n Mill",
-        "description": "Grinds &quot;all&quot;.",
-        "categories": [["Home", "Kitchen"], ["Home", "Gifts"]],
-    },
-    {"asin": "B9", "related": {"also_bought": ["B1"]}},
-    {"asin": "B2", "brand": "Acme"},
-    {"asin": "B1", "title": "A second record"},
-]
 META_2018 = [
     {
         "asin": "B1",
@@ -160,20 +149,6 @@ META_2018 = [
     },
     {"asin": "B2", "title": "var x = new Date().getTime();", "description": [], "category": []},
 ]
-
-
-def test_amazon_2014_with_python_literals(tmp_path):
-    write(tmp_path / "reviews_Toy_5.json.gz", as_lines(*REVIEWS))
-    write(tmp_path / "meta_Toy.json.gz", "".join(f"{record!r}\n" for record in META_2014))
-    reader = open_reader(tmp_path)
-    assert (reader.format, reader.default_k_core, reader.time_unit) == ("amazon", 5, "seconds")
-    assert triples(reader) == [("U1", "B1", 1.4e9), ("U1", "B2", 1.3e9)]
-    assert list(reader.items({"B1", "B2"})) == [
-        ItemRecord("B1", "Salt & Pepper Mill", 'Grinds "all".', None, ["Home", "Kitchen", "Gifts"]),
-        ItemRecord("B2", None, None, "Acme", []),
-        ItemRecord("B1", "A second record", None, None, []),
-    ]
-    assert reader.unwanted == 1
 
 
 def test_amazon_2018(tmp_path):

@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from diger.data.readers.movielens import LAYOUTS
 from diger.errors import DigerError, did_you_mean
-from diger.files import Staging, file_sha256
+from diger.files import Staging, file_sha256, sweep
 from diger.hub.client import lost, status_of, talking
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def _aside(out: Path) -> Iterator[Path]:
         with FileLock(aside / ".lock"):
             if out.exists():
                 raise DigerError(f"{out} is there already; read it, or give another --out")
+            sweep(out)
             yield aside
     except OSError as error:
         raise DigerError(

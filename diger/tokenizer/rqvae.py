@@ -255,7 +255,7 @@ def load_checkpoint(
         raise DigerError(
             f"{path} is the RQ-VAE released for {released_for}, and this dataset is {dataset}; set "
             "tokenizer.checkpoint to its own, or give the converted data the name it was released "
-            "under (convert data --name)"
+            "under (prepare --name)"
         )
     if transform.projection is not None:
         raise DigerError(

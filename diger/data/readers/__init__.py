@@ -65,7 +65,10 @@ def open_reader(
     if folder.is_file():
         raise DigerError(f"{folder} is a file; give the folder that holds it and the item file")
     if not folder.is_dir():
-        raise DigerError(f"no folder at {folder}; give the folder that holds the data files")
+        raise DigerError(
+            f"no folder at {folder}; give the folder that holds the data files (python -m diger "
+            "download fetches some by name)"
+        )
     if file_format == "auto":
         file_format = detect_format(folder)
     return reader_of(file_format)(folder, progress)
