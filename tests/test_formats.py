@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from diger.cli import app
 from diger.data.dataset import Dataset
+from diger.data.prepare import prepare
 from diger.data.readers import open_reader
 from diger.data.readers.columns import parse_columns
 from diger.errors import DigerError
@@ -363,6 +364,12 @@ def test_from_the_true_format_to_a_recommendation(tmp_path, fixture):
     bundle = train(recipe, tmp_path / "data", tmp_path / "b", device=toys.CPU)
     best = load_model(bundle).recommend([toy.item_id(3), toy.item_id(4)], 5)
     assert len({one.item_id for one in best}) == 5 and {one.item_id for one in best} <= set(rows)
+
+
+def test_what_may_not_be_passed_on_is_not_published(tmp_path):
+    movielens_1m(tmp_path)
+    with pytest.raises(DigerError, match="forbid passing it on"):
+        prepare(open_reader(tmp_path), name="films", publish_text=True, licence="CC0-1.0")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,10 @@ def prepare(
             "a temporal split needs a timestamp column: positions say nothing about the order of "
             "different users' events; add timestamps or use --split leave-one-out"
         )
+    if publish_text and reader.viewers_are_private and not reader.text_is_ours:
+        raise DigerError(
+            f"the terms of {reader.format} data forbid passing it on; leave --publish-text out"
+        )
     log = read_events(reader)
     if reader.time_unit == "seconds":
         log = replace(log, times=to_seconds(log.times))

@@ -148,7 +148,7 @@ class Table:
         """Position of the first of `names` that is a column."""
         at = self.find(*names)
         if at is None:
-            hint = did_you_mean(names[0], self.header)
+            hint = did_you_mean(names[0], self.header) or "; call the one that holds it so"
             if self._delimiter == "\t" and len(self.header) == 1 and "," in self.header[0]:
                 hint = "; separate columns by tabs, not commas"
             raise DigerError(
