@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from diger.bundle import schema, tables
 from diger.bundle.catalogue import load_catalogue, with_text
@@ -46,6 +47,7 @@ from diger.tokenizer.trie import Trie
 
 Served = Literal["beam", "free", "exact", "telling"]
 SERVED: tuple[Served, ...] = get_args(Served)
+_SPARE = 2**20  # values of buffers
 _Network = TypeVar("_Network", bound=nn.Module | None)
 
 
@@ -384,30 +386,49 @@ def _weights(bundle: Bundle, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _filled(make: Callable[[], _Network], weights: dict[str, Tensor], path: Path) -> _Network:
-    """What `make` makes, with these weights.
+class _AtMost(TorchFunctionMode):
+    """Within it no more values can be made than this: a bundle's recipe may ask for any memory.
 
-    It is made without memory first, for the recipe of a bundle may ask for any amount of it.
+    (Torch's own way to make a network without memory takes a second to be imported.)
     """
+
+    def __init__(self, values: int) -> None:
+        super().__init__()
+        self._left = values
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in (torch.empty, torch.zeros, torch.ones, torch.randn, torch.rand):
+            shape = args or ((kwargs or {}).get("size", ()),)
+            self._left -= math.prod(shape if isinstance(shape[0], int) else shape[0])
+            if self._left < 0:
+                raise MemoryError
+        return func(*args, **(kwargs or {}))
+
+
+def _filled(make: Callable[[], _Network], weights: dict[str, Tensor], path: Path) -> _Network:
+    """What `make` makes, with these weights, in memory for what they take and little more."""
     try:
-        with torch.device("meta"):
+        with _AtMost(sum(map(torch.numel, weights.values())) + _SPARE):
             network = make()
-        expected = {} if network is None else network.state_dict()
-        wrong = expected.keys() ^ weights.keys()
-        wrong |= {
-            k for k in expected.keys() & weights.keys() if expected[k].shape != weights[k].shape
-        }
-    except RuntimeError:  # a shape beyond 64 bits
-        wrong = {"its size"}
+    except MemoryError:
+        raise _does_not_fit(path, "its size") from None
+    expected = {} if network is None else network.state_dict()
+    wrong = expected.keys() ^ weights.keys()
+    wrong |= {k for k in expected.keys() & weights.keys() if expected[k].shape != weights[k].shape}
     if wrong:
-        raise DigerError(
-            f"{path / schema.MODEL} does not fit its own recipe (first at {min(wrong)}); the "
-            "bundle was made by another version of diger: train it again"
-        )
-    network = make()
+        raise _does_not_fit(path, min(wrong))
     if network is not None:
         network.load_state_dict(weights)
     return network
+
+
+def _does_not_fit(path: Path, first: str) -> DigerError:
+    return DigerError(
+        f"{path / schema.MODEL} does not fit its own recipe (first at {first}); the bundle "
+        "was made by another version of diger: train it again"
+    )
 
 
 @lru_cache(maxsize=2)

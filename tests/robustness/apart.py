@@ -23,6 +23,8 @@ from typing import Any
 from diger.errors import DigerError
 
 PATIENCE = 120.0
+# Imported once: else most of a short life, and most random moments of it, would be imports.
+PRELOADED = ["deeds", "hostile", "diger.hub", "huggingface_hub", "pyarrow.dataset", "torch._dynamo"]
 _context = multiprocessing.get_context("forkserver")
 
 
@@ -74,7 +76,7 @@ def killed(deed: Callable[..., Any], *arguments: Any, after: float) -> bool:
 
 def _begin(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     with _findable():
-        forkserver.set_forkserver_preload(["deeds", "hostile", "diger.hub", "huggingface_hub"])
+        forkserver.set_forkserver_preload(PRELOADED)
         forkserver.ensure_running()
     process = _context.Process(target=target, args=arguments, daemon=True)
     process.start()

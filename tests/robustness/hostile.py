@@ -331,7 +331,7 @@ BOMB = "when unpacked, more than a bundle's table may"
 
 @case("a parquet bomb of numbers", rf"history\.parquet takes .* {BOMB}")
 def _(path: Path) -> None:
-    _bomb(path, schema.HISTORY, {"epoch": pa.array(np.zeros(10**7, np.int64))}, 60)
+    _bomb(path, schema.HISTORY, {"epoch": pa.array(np.zeros(10**7, np.int64))}, 12)
 
 
 @case("a parquet bomb of text", rf"history\.parquet takes .* {BOMB}")
