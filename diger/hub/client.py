@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from diger.bundle import schema
 from diger.bundle.manifest import FileEntry
@@ -178,6 +178,7 @@ def _answer(status: int, error: BaseException) -> str:
     wait = f"{printable(seconds, 20)} s" if seconds else "a few minutes"
     known = {
         401: f"the Hub refuses your token; it may be mistyped or expired: {_LOGIN}",
+        402: f"the Hub wants a paid plan for this{said}",
         403: f"the Hub does not allow it{said}: your token needs the right to write there, or the "
         "place belongs to somebody else",
         404: f"it is not on the Hub, or it is private and your token may not see it{said}",
@@ -197,12 +198,13 @@ def _answer(status: int, error: BaseException) -> str:
 # The Hub names a large file by its SHA-256 and a small one by git's SHA-1 of it, so two files can
 # be compared without fetching either.
 
+Kind = Literal["model", "space"]
 BUNDLE_FILES = frozenset((*schema.ALLOWED, schema.MANIFEST))
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A repository at one commit; `files` by name, those in folders left out."""
+    """A repository at one commit; `files` by name, of a model those in folders left out."""
 
     commit: str
     private: bool
@@ -214,14 +216,16 @@ class Remote:
         return schema.MANIFEST in self.files
 
 
-def look(api: HfApi, address: Address) -> Remote:
+def look(api: HfApi, address: Address, kind: Kind = "model") -> Remote:
     """A repository at a revision; raises the client's errors."""
     from huggingface_hub.hf_api import RepoFile
 
-    info = api.model_info(address.repo_id, revision=address.revision)
+    info = api.repo_info(address.repo_id, revision=address.revision, repo_type=kind)
     if info.sha is None:
         raise LookupError("an answer without a commit")
-    tree = api.list_repo_tree(address.repo_id, revision=info.sha)
+    tree = api.list_repo_tree(
+        address.repo_id, revision=info.sha, repo_type=kind, recursive=kind == "space"
+    )
     files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
     return Remote(info.sha, info.private is True, files)
 

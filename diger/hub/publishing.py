@@ -8,11 +8,10 @@ compared with what was sent, file by file.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -28,25 +27,18 @@ from diger.hub.client import (
     BUNDLE_FILES,
     Remote,
     Unreachable,
-    contradicts,
     current_token,
     look,
-    status_of,
     talking,
 )
+from diger.hub.commit import UNTOUCHED, commit, holds, look_if_there, must_be_known, refuse_token
 from diger.hub.fetch import local_path
 from diger.names import SID_METHODS
 from diger.text import printable
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
-
 # What a repository may hold before its first bundle.
 _HARMLESS = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
-_UNTOUCHED = "Nothing on the Hub was changed"
 NO_SIBLING = "none"
-_TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
 _LOCAL_PATH = re.compile(r"(?:/|~/|[A-Za-z]:\\|\\\\)[\w .~-]+[/\\].+")
 
 
@@ -113,14 +105,11 @@ def publish(
     )
     notes = (*release.notes, *note)
     doing = f"publishing {repo_id}"
-    if current_token() is None and not dry_run:
-        raise DigerError(
-            f"{doing}: you are not logged in: log in with `hf auth login`, or set HF_TOKEN, with "
-            "a token that may write"
-        )
+    if not dry_run:
+        must_be_known(doing)
     try:
-        with talking(doing, safe=_UNTOUCHED) as api:
-            there = _look_if_there(api, repo_id)
+        with talking(doing, safe=UNTOUCHED) as api:
+            there = look_if_there(api, repo_id)
             # A tag cannot be moved, so it is looked for before anything is sent.
             refs = [] if there is None or tag is None else api.list_repo_refs(repo_id).tags
             tagged = next((ref.target_commit for ref in refs if ref.name == tag), None)
@@ -133,29 +122,16 @@ def publish(
     if tagged is not None and (plan.send or plan.remove or there is None or tagged != there.commit):
         raise DigerError(
             f"{doing}: the tag {printable(str(tag), 40)} is there already, on commit "
-            f"{tagged[:12]}: choose another. {_UNTOUCHED}"
+            f"{tagged[:12]}: choose another. {UNTOUCHED}"
         )
     if dry_run:
         return plan
-    commit = _send(release, plan, there)
+    made = _send(release, plan, there)
     if tag is not None and tagged is None:
-        stands = f"The bundle is there, at commit {commit[:12]}"
+        stands = f"The bundle is there, at commit {made[:12]}"
         with talking(f"tagging {repo_id}", safe=stands) as api:
-            api.create_tag(repo_id, tag=tag, revision=commit)
-    return replace(plan, commit=commit)
-
-
-def _look_if_there(api: HfApi, repo_id: str) -> Remote | None:
-    """The head of a repository's main branch; None where there is no such repository.
-
-    A repository that we may not see looks the same; creating it will then be refused.
-    """
-    try:
-        return look(api, Address(repo_id))
-    except Exception as error:
-        if status_of(error) == 404:
-            return None
-        raise
+            api.create_tag(repo_id, tag=tag, revision=made)
+    return replace(plan, commit=made)
 
 
 def _plan(
@@ -177,13 +153,13 @@ def _plan(
         if not there.private and not public:
             raise DigerError(
                 f"{repo_id} is public: add --public to publish there, or choose another name. "
-                f"{_UNTOUCHED}"
+                f"{UNTOUCHED}"
             )
         strange = sorted(files.keys() - _HARMLESS)
         if not there.is_bundle and strange:
             raise DigerError(
                 f"{repo_id} holds something else than a bundle "
-                f"({printable(', '.join(strange[:3]), 80)}): choose another name. {_UNTOUCHED}"
+                f"({printable(', '.join(strange[:3]), 80)}): choose another name. {UNTOUCHED}"
             )
         if there.private and public:
             notes = (*notes, "the repository is private and stays so: its settings can change it")
@@ -194,59 +170,24 @@ def _plan(
         private=there.private if there is not None else not public,
         exists=there is not None if asked else None,
         sizes={name: entry.size for name, entry in sorted(release.entries.items())},
-        send=tuple(name for name in sorted(release.files) if not _is_there(release, name, files)),
+        send=tuple(n for n in sorted(release.files) if not holds(files, n, release.content(n))),
         remove=tuple(sorted((files.keys() & BUNDLE_FILES) - release.files.keys())),
         notes=notes,
     )
 
 
-def _is_there(release: Release, name: str, files: dict[str, RepoFile]) -> bool:
-    """Whether the file `name` of `files` has the release's content."""
-    from huggingface_hub.utils.sha import git_hash
-
-    if name not in files or contradicts(files[name], release.entries[name]):
-        return False
-    return files[name].lfs is not None or files[name].blob_id == git_hash(release.content(name))
-
-
 def _send(release: Release, plan: Published, there: Remote | None) -> str:
     """Carry out a plan; the commit that holds the release afterwards."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
     repo_id = plan.address.repo_id
     doing = f"publishing {repo_id}"
     if there is None:
-        with talking(doing, safe=_UNTOUCHED) as api:
+        with talking(doing, safe=UNTOUCHED) as api:
             api.create_repo(repo_id, private=plan.private)
             there = look(api, plan.address)
     if not plan.send and not plan.remove:
         return there.commit
-    kept = (
-        "What has arrived is kept there and nobody sees a change, so the same command goes on "
-        "where this one stopped"
-    )
-    # From memory: what is sent is what was hashed.
-    added = [CommitOperationAdd(name, release.content(name)) for name in plan.send]
-    removed = [CommitOperationDelete(name) for name in plan.remove]
-    with talking(doing, safe=kept) as api, warnings.catch_warnings():
-        # The client asks whether tables belong to a model: here they do.
-        warnings.filterwarnings("ignore", message="It seems that you are about to commit a data")
-        made = api.create_commit(
-            repo_id,
-            [*added, *removed],
-            commit_message="Publish a DIGER bundle",
-            parent_commit=there.commit,  # refused by the Hub where somebody else came first
-        )
-    with talking(doing, safe="The commit was made; the same command checks it again") as api:
-        stored = look(api, Address(repo_id, str(made.oid))).files
-    wrong = [name for name in release.files if not _is_there(release, name, stored)]
-    if wrong:
-        raise DigerError(
-            f"{doing}: after the commit {str(made.oid)[:12]} the Hub holds something else than was "
-            f"sent as {', '.join(wrong)} (does a .gitignore there leave it out?): run the same "
-            "command again"
-        )
-    return str(made.oid)
+    send = {name: release.content(name) for name in plan.send}
+    return commit(repo_id, there, send, plan.remove, message="Publish a DIGER bundle", doing=doing)
 
 
 # What of a bundle goes up: the same files, with the card for the Hub, and text only where it may.
@@ -342,16 +283,9 @@ def _without_text(
 
 def _refuse_secrets(release: Release) -> None:
     """A token in a configuration or a card would be everybody's; tables and tensors hold none."""
-    token = (current_token() or "").encode()
     for name in (*schema.JSON_FILES, *schema.TEXT_FILES):
-        if name not in release.files:
-            continue
-        data = release.content(name)
-        if _TOKEN.search(data) or (len(token) >= 8 and token in data):
-            raise DigerError(
-                f"{name} holds what looks like an access token: nothing was sent; take it out, "
-                "and revoke it if anybody else can have seen it"
-            )
+        if name in release.files:
+            refuse_token(name, release.content(name))
 
 
 def _local_paths(config: Mapping[str, Any]) -> Iterator[str]:
