@@ -1,8 +1,8 @@
 """A Hub on the loopback interface: what the real client asks of one, and faults on demand.
 
-`Hub()` serves models, files, tags and collections from memory; large files are kept by a second
-server on another port, as the real Hub keeps them on other hosts, so a token that strays is seen.
-`hub.fail(...)` makes the next requests that match go wrong; `hub.requests` is what was asked.
+`Hub()` serves models, Spaces, files, tags and collections from memory; large files are kept by a
+second server on another port, as the real Hub keeps them on other hosts, so a token that strays is
+seen. `hub.fail(...)` makes the next requests that match go wrong; `hub.requests` is what was asked.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Repo:
     private: bool
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    sdk: str | None = None  # of a Space; its secrets and variables by name:
+    settings: dict[str, str] = field(default_factory=dict)
 
     def commit(self, files: dict[str, bytes]) -> str:
         content = "".join(f"{path}{git_sha1(data)}" for path, data in sorted(files.items()))
@@ -346,7 +348,7 @@ class _Api(_Handler):
         asked = self.asked()
         repo_id = f"{asked.get('organization') or USER}/{asked['name']}"
         private = asked.get("visibility") == "private" or asked.get("private") is True
-        self.hub.make(repo_id, private=private)
+        self.hub.make(repo_id, private=private).sdk = asked.get("sdk")
         return {"url": f"{self.hub.url}/{repo_id}"}
 
     @_route("POST", "/api/validate-yaml")
@@ -354,7 +356,7 @@ class _Api(_Handler):
         assert isinstance(yaml.safe_load(self.asked()["content"].split("---\n")[1]), dict)
         return {"errors": [], "warnings": []}
 
-    @_route("POST", "/api/models/REPO/preupload/COMMIT")
+    @_route("POST", "/api/(?:models|spaces)/REPO/preupload/COMMIT")
     def preupload(self, repo: Repo, commit: str) -> Any:
         modes = []
         for path in (file["path"] for file in self.asked()["files"]):
@@ -362,7 +364,7 @@ class _Api(_Handler):
             modes.append({"path": path, "uploadMode": mode, "shouldIgnore": False})
         return {"files": modes}
 
-    @_route("POST", r"/REPO\.git/info/lfs/objects/batch")
+    @_route("POST", r"(?:/spaces)?/REPO\.git/info/lfs/objects/batch")
     def batch(self, repo: Repo) -> Any:
         objects = []
         for one in self.asked()["objects"]:
@@ -372,7 +374,7 @@ class _Api(_Handler):
             objects.append(entry)
         return {"transfer": "basic", "objects": objects}
 
-    @_route("POST", "/api/models/REPO/commit/COMMIT")
+    @_route("POST", "/api/(?:models|spaces)/REPO/commit/COMMIT")
     def commit(self, repo: Repo, commit: str) -> Any:
         head, *lines = (json.loads(line) for line in self.body.splitlines())
         if head["value"].get("parentCommit") not in (None, repo.head):
@@ -388,7 +390,7 @@ class _Api(_Handler):
         oid = repo.commit(files)
         return {"commitUrl": f"{self.hub.url}/{repo.name}/commit/{oid}", "commitOid": oid}
 
-    @_route("GET", "/api/(?:models|datasets)/REPO/revision/COMMIT")
+    @_route("GET", "/api/(?:models|datasets|spaces)/REPO/revision/COMMIT")
     def info(self, repo: Repo, commit: str) -> Any:
         card = repo.commits[commit].get("README.md", b"").decode()
         data = yaml.safe_load(card.split("---\n")[1]) if card.startswith("---\n") else {}
@@ -401,7 +403,7 @@ class _Api(_Handler):
             "cardData": data,
         }
 
-    @_route("GET", "/api/(?:models|datasets)/REPO")
+    @_route("GET", "/api/(?:models|datasets|spaces)/REPO")
     def latest(self, repo: Repo) -> Any:
         return self.info(repo, repo.head)
 
@@ -415,7 +417,7 @@ class _Api(_Handler):
         ]
         return [one for one in listed if wanted <= set(one["tags"])]
 
-    @_route("GET", "/api/(?:models|datasets)/REPO/tree/COMMIT/?")
+    @_route("GET", "/api/(?:models|datasets|spaces)/REPO/tree/COMMIT/?")
     def tree(self, repo: Repo, commit: str) -> Any:
         listed = []
         for path, data in sorted(repo.commits[commit].items()):
@@ -437,6 +439,12 @@ class _Api(_Handler):
     @_route("POST", "/api/models/REPO/tag/COMMIT")
     def tag(self, repo: Repo, commit: str) -> Any:
         repo.tags[self.asked()["tag"]] = commit
+        return {}
+
+    @_route("POST", "/api/spaces/REPO/(?:secrets|variables)")
+    def set(self, repo: Repo) -> Any:
+        asked = self.asked()
+        repo.settings[asked["key"]] = asked["value"]
         return {}
 
     @_route("GET HEAD", "(?:/datasets)?/REPO/resolve/COMMIT/(?P<path>.+)")

@@ -22,7 +22,7 @@ from toy_bundles import write_run
 APP = Path(__file__).parent.parent / "app"
 sys.path.insert(0, str(APP))
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-gradio = pytest.importorskip("gradio", reason="the web app's own requirement, app/requirements.txt")
+gradio = pytest.importorskip("gradio", reason="the web app's own requirement")
 
 from diger_app import export, service  # noqa: E402
 from diger_app.library import Library  # noqa: E402

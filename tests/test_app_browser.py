@@ -18,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "app"))
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-pytest.importorskip("gradio", reason="the web app's own requirement, app/requirements.txt")
+pytest.importorskip("gradio", reason="the web app's own requirement")
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:

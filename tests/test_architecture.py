@@ -20,7 +20,7 @@ FLOORS = (
     ("evaluation",),
     ("bundle", "convert"),
     ("hub", "statistics", "training"),
-    ("charts", "model", "study"),
+    ("charts", "deploy", "model", "study"),
     ("explain", "benchmark"),
     ("cli",),
     ("__main__",),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-alt = pytest.importorskip("altair", reason="charts need altair (dashboard/requirements.txt)")
+alt = pytest.importorskip("altair", reason="charts need altair")
 
 from diger import charts as package  # noqa: E402
 from diger.charts import codebook, curves, export, labels, lift, tables, theme  # noqa: E402

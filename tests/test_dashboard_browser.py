@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from toy_bundles import write_run
 
-pytest.importorskip("streamlit", reason="the dashboard needs dashboard/requirements.txt")
+pytest.importorskip("streamlit", reason="the dashboard needs it")
 play = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium on the path")

@@ -33,6 +33,7 @@ COMMANDS = {
     "list": "hub:list_bundles",
     "diff": "hub",
     "collect": "hub",
+    "deploy": "deploy",
 }
 
 app = typer.Typer(

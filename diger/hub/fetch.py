@@ -127,9 +127,18 @@ def remote_manifest(address: Address, there: Remote, folder: Path) -> Manifest:
 
 
 def bring(address: Address, commit: str, names: list[str], folder: Path) -> None:
-    """Let the client put files of a commit into `folder`."""
-    from huggingface_hub import snapshot_download
+    """Let the client put files of a commit into `folder`; what is in its cache is taken from there.
 
+    A Space that names bundles under `preload_from_hub` finds them in that cache when it starts.
+    """
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+
+    folder.mkdir(parents=True, exist_ok=True)
+    cached = {n: try_to_load_from_cache(address.repo_id, n, revision=commit) for n in names}
+    if all(isinstance(path, str) for path in cached.values()):
+        for name, path in cached.items():
+            shutil.copyfile(str(path), folder / name)
+        return
     snapshot_download(
         address.repo_id,
         revision=commit,

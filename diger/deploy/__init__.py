@@ -1,0 +1,17 @@
+"""The app or the dashboard as a Space on the Hugging Face Hub: put together, tried, sent."""
+
+from diger.deploy.folder import Built, build
+from diger.deploy.local import check_locally
+from diger.deploy.space import Deployed, deploy, secrets_by_name
+from diger.deploy.window import WINDOWS, Window
+
+__all__ = [
+    "WINDOWS",
+    "Built",
+    "Deployed",
+    "Window",
+    "build",
+    "check_locally",
+    "deploy",
+    "secrets_by_name",
+]

@@ -1,0 +1,168 @@
+"""From a built folder to a Space on the Hub, in one commit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from diger.deploy.folder import BUNDLES, Built
+from diger.deploy.window import Window
+from diger.errors import DigerError
+from diger.hub.address import Address
+from diger.hub.client import Remote, Unreachable, look, talking
+from diger.hub.commit import UNTOUCHED, commit, holds, look_if_there, must_be_known
+from diger.text import printable
+
+# What a Space made on the web page may hold before its first window.
+_HARMLESS = {".gitattributes", ".gitignore", "README.md", "app.py", "Dockerfile", "LICENSE"}
+# Folders that are ours in a Space: what is in them and not in ours is of an earlier window.
+_OURS = ("diger/", f"{BUNDLES}/", "diger_app/", "dashboard/")
+_MARK = "diger/__init__.py"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What went up, or in a dry run what would.
+
+    commit: None in a dry run. url: its page; host: where the window itself answers, which its share
+    links begin with. exists: None where the Hub could not be asked. sizes: bytes of every file.
+    send, remove: names of files that are not there already, and of those of an earlier window.
+    """
+
+    commit: str | None
+    url: str
+    host: str
+    private: bool
+    exists: bool | None
+    sizes: dict[str, int]
+    send: tuple[str, ...]
+    remove: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def secrets_by_name(names: Sequence[str]) -> dict[str, str]:
+    """Values of the environment's variables, for a Space's secrets; they are never shown."""
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        raise DigerError(f"the secret {missing[0]} is not in the environment: set it there first")
+    return {name: os.environ[name].strip() for name in names}
+
+
+def deploy(
+    built: Built,
+    window: Window,
+    repo_id: str,
+    secrets: Mapping[str, str],
+    *,
+    public: bool = False,
+    hardware: str | None = None,
+    dry_run: bool = False,
+) -> Deployed:
+    """Create or update the Space `repo_id` from a built folder.
+
+    Args:
+        built: from `build`.
+        window: which one it is of.
+        repo_id: `owner/name`.
+        secrets: of the Space's environment, by name.
+        public: for everybody to see. Without it a new Space is private, and one that is public
+            already is refused.
+        hardware: what it runs on, in the Hub's words; by default what it has, cpu-basic if new.
+        dry_run: change nothing, tell what would be done.
+    """
+    doing = f"deploying {repo_id}"
+    if built.private and "HF_TOKEN" not in secrets:
+        raise DigerError(
+            f"{built.private[0]} is private: give the Space a token that may read it, with "
+            "--secret HF_TOKEN, or copy the bundle (pull it and name its folder)"
+        )
+    contents = {name: path.read_bytes() for name, path in built.files().items()}
+    if not dry_run:
+        must_be_known(doing)
+    try:
+        with talking(doing, safe=UNTOUCHED) as api:
+            there = look_if_there(api, repo_id, "space")
+        plan = _plan(built, repo_id, contents, there, public)
+    except Unreachable as error:
+        if not dry_run:
+            raise
+        plan = _plan(built, repo_id, contents, None, public)
+        said = f"the Hub could not be asked what is there: {error}"
+        return replace(plan, exists=None, notes=(*plan.notes, said))
+    if dry_run:
+        return plan
+    there = _prepare(there, plan, window, repo_id, built.variables, secrets, hardware)
+    if not plan.send and not plan.remove:
+        return replace(plan, commit=there.commit)
+    made = commit(
+        repo_id,
+        there,
+        {name: contents[name] for name in plan.send},
+        plan.remove,
+        message=f"Deploy the {window.name} of DIGER Studio",
+        doing=doing,
+        kind="space",
+    )
+    return replace(plan, commit=made)
+
+
+def _plan(
+    built: Built, repo_id: str, contents: Mapping[str, bytes], there: Remote | None, public: bool
+) -> Deployed:
+    from huggingface_hub import constants
+
+    files = {} if there is None else there.files
+    notes = built.notes
+    if there is not None:
+        if not there.private and not public:
+            raise DigerError(
+                f"{repo_id} is public: add --public to deploy there, or choose another name. "
+                f"{UNTOUCHED}"
+            )
+        strange = sorted(files.keys() - _HARMLESS)
+        if strange and _MARK not in files:
+            raise DigerError(
+                f"{repo_id} holds something else than a window of DIGER Studio "
+                f"({printable(', '.join(strange[:3]), 80)}): choose another name. {UNTOUCHED}"
+            )
+        if there.private and public:
+            notes = (*notes, "the Space is private and stays so: its settings can change it")
+    owner, _, name = repo_id.partition("/")
+    host = "-".join("".join(c if c.isalnum() else " " for c in f"{owner} {name}").lower().split())
+    return Deployed(
+        commit=None,
+        url=f"{constants.ENDPOINT}/spaces/{repo_id}",
+        host=f"https://{host}.hf.space",
+        private=there.private if there is not None else not public,
+        exists=there is not None,
+        sizes={name: len(data) for name, data in contents.items()},
+        send=tuple(name for name, data in contents.items() if not holds(files, name, data)),
+        remove=tuple(n for n in sorted(files) if n.startswith(_OURS) and n not in contents),
+        notes=notes,
+    )
+
+
+def _prepare(
+    there: Remote | None,
+    plan: Deployed,
+    window: Window,
+    repo_id: str,
+    variables: Mapping[str, str],
+    secrets: Mapping[str, str],
+    hardware: str | None,
+) -> Remote:
+    """Make the Space where there is none, and set its variables, secrets and hardware."""
+    with talking(f"deploying {repo_id}", safe=UNTOUCHED) as api:
+        if there is None:
+            api.create_repo(repo_id, repo_type="space", space_sdk=window.sdk, private=plan.private)
+            there = look(api, Address(repo_id), "space")
+    stands = "No file of the Space was changed; the same command goes on"
+    with talking(f"setting up {repo_id}", safe=stands) as api:
+        for name, value in variables.items():
+            api.add_space_variable(repo_id, name, value)
+        for name, value in secrets.items():
+            api.add_space_secret(repo_id, name, value)
+        if hardware is not None:
+            api.request_space_hardware(repo_id, hardware)  # type: ignore[arg-type]
+    return there
