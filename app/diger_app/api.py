@@ -30,6 +30,18 @@ from diger_app.view import DECODINGS, MAX_BEAM, MAX_K, MAX_TREE_BEAM, View
 _log = logging.getLogger(__name__)
 
 
+class Blocks(gr.Blocks):
+    """Gradio's, where values that no function of ours gets to see are refused in a sentence too."""
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+        """The values of a call as the function takes them; without a trace where they are wrong."""
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except Exception:
+            said = "These are not the values that this function takes; the API page lists them."
+            raise gr.Error(said, print_exception=False) from None
+
+
 class Api:
     """The functions, over one library."""
 

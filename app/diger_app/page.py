@@ -14,7 +14,7 @@ import gradio as gr
 
 from diger.charts.theme import method_mark
 from diger.errors import DigerError
-from diger_app.api import Api
+from diger_app.api import Api, Blocks
 from diger_app.events import Events
 from diger_app.known import banner, known_view
 from diger_app.library import Library
@@ -45,7 +45,7 @@ class Page:
     def __init__(self, library: Library) -> None:
         self.library = library
         self.events = Events(library)
-        with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as self.blocks:
+        with Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as self.blocks:
             Api(library).register()  # first, so that no event of the page takes its names
             self._lay_out()
             self._wire()

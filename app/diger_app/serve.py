@@ -37,13 +37,22 @@ def warm(library: Library) -> None:
         _log.exception("loading the first models failed")
 
 
+async def _no_such_function(request: Any, error: Exception) -> Any:
+    """Gradio alone would answer with a 500, and a trace in the log."""
+    from fastapi.responses import JSONResponse
+
+    return JSONResponse({"detail": "There is no function of this name."}, status_code=404)
+
+
 def serve(library: Library, settings: Settings, *, block: bool = True) -> Any:
     """Launch; returns the Blocks where `block` is false (tests)."""
+    from gradio.route_utils import FnIndexInferError
+
     from diger_app.page import Page
     from diger_app.theme import css, head, theme
 
     blocks = Page(library).blocks
-    blocks.queue(default_concurrency_limit=8, max_size=256)
+    blocks.queue(default_concurrency_limit=8, max_size=256, api_open=False)  # nobody skips it
     mcp = settings.mcp
     if mcp:
         try:
@@ -67,5 +76,6 @@ def serve(library: Library, settings: Settings, *, block: bool = True) -> Any:
         max_file_size="1kb",  # nothing is uploaded here
         prevent_thread_lock=not block,
         quiet=not block,
+        app_kwargs={"exception_handlers": {FnIndexInferError: _no_such_function}},
     )
     return blocks
