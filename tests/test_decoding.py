@@ -306,3 +306,14 @@ def test_best_is_a_lexicographic_sort_with_impossible_columns_last(seed):
     possible = np.isfinite(expected)
     assert place.numpy()[possible].tolist() == order[possible].tolist()
     assert given.tolist() == scores.tolist()  # the input is left alone
+
+
+def test_a_trie_of_long_sids_is_the_one_of_short_ones():
+    """Where a SID and its row are too long for 64 bits together, another sort does the same."""
+    sids, _ = random_catalogue(0)
+    wide = np.column_stack([np.full((len(sids), 3), 2**30), sids])
+    short, long = Trie.build(sids), Trie.build(wide)
+    assert long.item.tolist() == short.item.tolist()
+    for name in ("first_child", "n_children", "code", "first_row", "below"):
+        for here, there in zip(getattr(short, name), getattr(long, name)[3:], strict=True):
+            assert here.tolist() == there.tolist()

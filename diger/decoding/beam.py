@@ -114,7 +114,7 @@ def constrained_beam_search(
         step = torch.arange(int(count.max()), device=device)
         real = step < count[..., None]  # (B, W, C)
         child = torch.where(real, trie.first_child[depth][node][..., None] + step, 0)
-        code = trie.code[depth][child]
+        code = trie.code[depth][child].long()
         total = score[..., None] + log_p.gather(2, code)
         total = total.masked_fill(~real, -torch.inf).flatten(1)
         tie_break = trie.first_row[depth][child].flatten(1)
@@ -127,7 +127,7 @@ def constrained_beam_search(
         node = torch.where(score.isfinite(), node, 0)
         if keep_trace:
             trace.append(BeamDepth(prefix, score, node, parent))
-    items = torch.where(score.isfinite(), trie.item[node], -1)
+    items = torch.where(score.isfinite(), trie.item[node].long(), -1)
     if exclude is not None:
         seen = (items[..., None] == exclude[:, None, :]).any(-1) & (items >= 0)
         score = score.masked_fill(seen, -torch.inf)
@@ -160,7 +160,7 @@ def free_beam_search(
         parent, code = place // log_p.shape[-1], place % log_p.shape[-1]
         node = trie.child(depth, node.gather(1, parent), code)
         prefix = torch.cat([_take(prefix, parent), code[..., None]], dim=-1)
-    items = torch.where(node >= 0, trie.item[node.clamp(min=0)], -1)
+    items = torch.where(node >= 0, trie.item[node.clamp(min=0)].long(), -1)
     return BeamResult(items, score, prefix)
 
 

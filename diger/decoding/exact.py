@@ -36,8 +36,8 @@ def item_log_probabilities(
     prefixes = torch.zeros(1, 0, dtype=torch.long, device=device)
     for depth in range(trie.length):
         counts = trie.n_children[depth]
-        parents = torch.repeat_interleave(torch.arange(len(counts), device=device), counts)
-        code = trie.code[depth]
+        _, parents = trie.children(depth, torch.arange(len(counts), device=device))
+        code = trie.code[depth].long()
         below = torch.empty(batch_size, len(code), device=device)
         for start in range(0, len(prefixes), chunk):
             block = prefixes[start : start + chunk]

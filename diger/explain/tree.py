@@ -86,11 +86,8 @@ def beam_tree(
     scores = torch.zeros(1, device=device)
     for depth, beam in enumerate(found.trace):
         log_p = model.next_code_logits(memory, parents[None]).float().log_softmax(-1)[0]
-        counts = trie.n_children[depth][nodes]
-        owner = torch.repeat_interleave(torch.arange(len(nodes), device=device), counts)
-        offset = torch.arange(len(owner), device=device) - (counts.cumsum(0) - counts)[owner]
-        child = trie.first_child[depth][nodes][owner] + offset
-        code = trie.code[depth][child]
+        child, owner = trie.children(depth, nodes)
+        code = trie.code[depth][child].long()
         step = log_p[owner, code]
         total = scores[owner] + step
         alive = beam.scores[0].isfinite()

@@ -71,7 +71,7 @@ class CataloguePrior:
         step = torch.arange(trie.most_children[depth], device=node.device)
         real = (step < trie.n_children[depth][node][..., None]) & known[..., None]
         child = torch.where(real, trie.first_child[depth][node][..., None] + step, 0)
-        code = torch.where(real, trie.code[depth][child], size)
+        code = torch.where(real, trie.code[depth][child].long(), size)
         value = (trie.below[depth][child].float() + self.alpha).log() - floor
         return logs.scatter(-1, code, value)[..., :size]
 
