@@ -83,8 +83,8 @@ def build(window: Window, sources: Sequence[str], folder: Path) -> Built:
         if is_address(source):
             addresses.append(parse(source))
         else:
-            bundles += _bundles(Path(source), window, notes)
-            if (Path(source) / LATENCIES).is_file() and not window.complete:
+            bundles += _bundles(Path(source), notes)
+            if (Path(source) / LATENCIES).is_file():
                 (folder / BUNDLES).mkdir(exist_ok=True)
                 shutil.copy(Path(source) / LATENCIES, folder / BUNDLES)
     for bundle in bundles:
@@ -157,19 +157,13 @@ def _checkout() -> Path:
     raise DigerError("app/ and dashboard/ are not here: run it in a checkout of DIGER Studio")
 
 
-def _bundles(source: Path, window: Window, notes: list[str]) -> list[Bundle]:
-    """Whole bundles of a source that the window can use; what is left out is noted."""
+def _bundles(source: Path, notes: list[str]) -> list[Bundle]:
+    """Whole bundles of a source, with weights or without: the app reads what they measured."""
     if (source / schema.MANIFEST).exists():
-        found = [Bundle.open(source)]
-    else:
-        listed = list_bundles(source)
-        found = [b for b in listed if isinstance(b, Bundle)]
-        notes += [f"left out: {b.reason}" for b in listed if isinstance(b, BrokenBundle)]
-    usable = [b for b in found if not window.complete or b.kind == "complete"]
-    if len(usable) < len(found):
-        left = len(found) - len(usable)
-        notes.append(f"{left} of {len(found)} bundles in {source} stay here: they have no weights")
-    return usable
+        return [Bundle.open(source)]
+    listed = list_bundles(source)
+    notes += [f"left out: {b.reason}" for b in listed if isinstance(b, BrokenBundle)]
+    return [b for b in listed if isinstance(b, Bundle)]
 
 
 def _copy_bundle(bundle: Bundle, folder: Path) -> tuple[str, ...]:

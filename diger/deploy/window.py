@@ -38,15 +38,14 @@ class Window:
     """One window: its Space's kind, what goes up, how it is started and asked.
 
     sdk: of the Space. code: its folder in the checkout, whose content goes to `into` of the Space.
-    complete: whether it can use only bundles with weights. command: starts it, in the Space's
-    folder. environment: of that command; PORT stands for the port. health: a path that answers 200
-    once it serves. ask: Python that asks it for something and prints a line.
+    command: starts it, in the Space's folder. environment: of that command; PORT stands for the
+    port. health: a path that answers 200 once it serves. ask: Python that asks it for something and
+    prints a line.
     """
 
     name: Literal["app", "dashboard"]
     sdk: Literal["gradio", "docker"]
     into: str
-    complete: bool
     command: tuple[str, ...]
     environment: Mapping[str, str]
     health: str
@@ -59,7 +58,6 @@ WINDOWS: Mapping[str, Window] = MappingProxyType(
             name="app",
             sdk="gradio",
             into=".",
-            complete=True,
             command=("python", "app.py"),
             environment={"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": "PORT"},
             health="/gradio_api/info",
@@ -69,7 +67,6 @@ WINDOWS: Mapping[str, Window] = MappingProxyType(
             name="dashboard",
             sdk="docker",
             into="dashboard",
-            complete=False,
             command=("python", "-m", "streamlit", "run", "dashboard/app.py"),
             environment={"STREAMLIT_SERVER_ADDRESS": "127.0.0.1", "STREAMLIT_SERVER_PORT": "PORT"},
             health="/_stcore/health",
