@@ -679,16 +679,6 @@ def test_the_page_calls_nobody_and_shows_no_title_unasked(served):
     assert "Blue boat 7" not in page and "Blue boat 7" not in config
 
 
-def test_the_space_files_name_what_the_app_runs_on():
-    front = (APP / "README.md").read_text().split("---")[1]
-    assert "sdk: gradio" in front and "app_file: app.py" in front
-    wanted = re.search(r"sdk_version: ([\d.]+)", front).group(1)
-    requirements = (APP / "requirements.txt").read_text()
-    assert f"gradio=={wanted}" in requirements
-    lines = [line.split("#")[0].strip() for line in requirements.splitlines()]
-    assert not any(line.startswith("-") for line in lines), "no index of its own"
-
-
 def test_gradio_is_imported_without_type_stubs_and_nothing_stays_changed():
     import inspect
 

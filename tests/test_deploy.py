@@ -65,7 +65,8 @@ def test_a_space_is_made_and_then_brought_up_to_date(run, hub, bundles):
     assert folders == {path.name for path in bundles.iterdir()}
     assert {"app.py", "pre-requirements.txt", "diger/hub/fetch.py"} <= space.files.keys()
     assert not [n for n in space.files if re.match("diger/(training|cli|deploy)/|dashboard", n)]
-    assert front_matter(space.files["README.md"])["sdk"] == "gradio"
+    front = front_matter(space.files["README.md"])
+    assert f"gradio=={front['sdk_version']}\n".encode() in space.files["requirements.txt"]
     for data in (*space.files.values(), *hub.blobs.values()):
         assert SECRET.encode() not in data and TOKEN.encode() not in data
 
