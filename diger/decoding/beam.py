@@ -109,7 +109,7 @@ def constrained_beam_search(
     prefix = torch.zeros(batch_size, 1, 0, dtype=torch.long, device=device)
     trace = []
     for depth in range(trie.length):
-        log_p = model.next_code_logits(memory, prefix).float().log_softmax(-1)
+        log_p = model.logits_at(memory, prefix, trie, node).float().log_softmax(-1)
         count = trie.n_children[depth][node]  # (B, W)
         step = torch.arange(int(count.max()), device=device)
         real = step < count[..., None]  # (B, W, C)
@@ -153,7 +153,7 @@ def free_beam_search(
     score = torch.zeros(batch_size, 1, device=device)
     prefix = torch.zeros(batch_size, 1, 0, dtype=torch.long, device=device)
     for depth in range(trie.length):
-        log_p = model.next_code_logits(memory, prefix).float().log_softmax(-1)
+        log_p = model.logits_at(memory, prefix, trie, node).float().log_softmax(-1)
         total = (score[..., None] + log_p).flatten(1)
         # No item row stands behind an invalid SID: ties go to the earlier beam, the smaller code.
         score, place = best(total, width)

@@ -41,7 +41,8 @@ def item_log_probabilities(
         below = torch.empty(batch_size, len(code), device=device)
         for start in range(0, len(prefixes), chunk):
             block = prefixes[start : start + chunk]
-            log_p = model.next_code_logits(memory, block.expand(batch_size, -1, -1))
+            node = torch.arange(start, start + len(block), device=device).expand(batch_size, -1)
+            log_p = model.logits_at(memory, block.expand(batch_size, -1, -1), trie, node)
             log_p = log_p.float().log_softmax(-1)
             first = int(trie.first_child[depth][start])
             children = slice(first, first + int(counts[start : start + chunk].sum()))

@@ -91,6 +91,13 @@ class Recommender(nn.Module, ABC):
     def next_code_logits(self, memory: Any, prefix: Tensor) -> Tensor:
         """Logits (B, W, sizes[l]) of the code after each prefix (B, W, l)."""
 
+    def logits_at(self, memory: Any, prefix: Tensor, trie: Trie, node: Tensor) -> Tensor:
+        """`next_code_logits`, told at which nodes (B, W) of a trie the prefixes end; -1: at none.
+
+        A search knows them; a backbone that would look them up need not.
+        """
+        return self.next_code_logits(memory, prefix)
+
     @abstractmethod
     def loss(
         self,

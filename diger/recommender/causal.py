@@ -68,8 +68,10 @@ class CataloguePrior:
         floor = (total + self.alpha * size).log()[..., None]
         # One column more than there are codes takes what is written for absent children.
         logs = torch.full((*node.shape, size + 1), self.alpha, device=node.device).log() - floor
-        step = torch.arange(trie.most_children[depth], device=node.device)
-        real = (step < trie.n_children[depth][node][..., None]) & known[..., None]
+        count = torch.where(known, trie.n_children[depth][node], 0)
+        # Few nodes have anything like the most children, of a suffix least of all.
+        step = torch.arange(int(count.max()) if count.numel() else 0, device=node.device)
+        real = step < count[..., None]
         child = torch.where(real, trie.first_child[depth][node][..., None] + step, 0)
         code = torch.where(real, trie.code[depth][child].long(), size)
         value = (trie.below[depth][child].float() + self.alpha).log() - floor
@@ -142,12 +144,12 @@ class Memory:
     """Encoded histories.
 
     Attributes:
-        hidden: (B, T, d) at every event.
+        keys_values: per decoder block, (2, B, heads, T, d / heads) of every event.
         last: (B, d) at the last event.
         mask: (B, 1, 1, T) true at real events.
     """
 
-    hidden: Tensor
+    keys_values: tuple[Tensor, ...]
     last: Tensor
     mask: Tensor
 
@@ -226,7 +228,11 @@ class CausalRecommender(Recommender):
         hidden = self.encoder(self.item_vectors(self.codes(view), view.codes)[index])
         steps = torch.arange(index.shape[1], device=index.device)
         mask = (steps < lengths[:, None])[:, None, None]
-        return Memory(hidden, last_positions(hidden, lengths), mask)
+        pairs = tuple(block.attention.keys_values(hidden) for block in self._blocks())
+        return Memory(pairs, last_positions(hidden, lengths), mask)
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.decoder if isinstance(block, Block)]
 
     def _query(self, state: Tensor, embedded: Tensor, prefix: Tensor) -> Tensor:
         """Query (..., d) for the code after prefix (..., l), embedded (..., l, d), from state."""
@@ -247,15 +253,23 @@ class CausalRecommender(Recommender):
 
     def next_code_logits(self, memory: Memory, prefix: Tensor) -> Tensor:
         """Logits (B, W, sizes[l]) of the code after each prefix (B, W, l)."""
+        return self._next(memory, prefix, self._node(prefix))
+
+    def logits_at(self, memory: Memory, prefix: Tensor, trie: Trie, node: Tensor) -> Tensor:
+        """See the base class; what the nodes are for is the prior of the same trie."""
+        own = self.prior is not None and self.prior.trie is trie
+        return self._next(memory, prefix, node if own else self._node(prefix))
+
+    def _next(self, memory: Memory, prefix: Tensor, node: Tensor) -> Tensor:
         position = check_prefix(prefix, self.sizes)
         if position == self.spelled:
             return memory.last.new_zeros((*prefix.shape[:2], 1))
         state = self.query(memory.last)[:, None].expand(-1, prefix.shape[1], -1)
         embedded = self.codes.prefix(prefix) if position else state
         query = self._query(state, embedded, prefix)
-        for block in self.decoder:
-            query = block(query, memory.hidden, memory.mask)
-        return self._logits(self.norm(query), position, self._node(prefix))
+        for block, keys_values in zip(self._blocks(), memory.keys_values, strict=True):
+            query = block.over(query, keys_values, memory.mask)
+        return self._logits(self.norm(query), position, node)
 
     def loss(
         self,

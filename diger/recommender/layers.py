@@ -17,7 +17,9 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     There a random byte decides on each number, eight of them from one draw, so that the rate is
     rounded to 1/256.
     """
-    if not training or rate == 0.0 or x.device.type != "cpu":
+    if not training or rate == 0.0:
+        return x
+    if x.device.type != "cpu":
         return F.dropout(x, rate, training)
     kept = round(256 * (1 - rate))
     draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
@@ -35,12 +37,16 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(d_model, 2 * d_model, bias=False)
         self.output = nn.Linear(d_model, d_model, bias=False)
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+    def keys_values(self, memory: Tensor) -> Tensor:
+        """Keys and values (2, B, heads, S, d / heads) of a memory (B, S, d)."""
+        kv = self.key_value(memory).unflatten(-1, (2, self.heads, -1))
+        return kv.permute(2, 0, 3, 1, 4)
+
+    def forward(self, x: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
         """Attend; `mask` is boolean, broadcastable to (B, heads, Q, S), None means causal."""
         batch, queries, d = x.shape
         q = self.query(x).view(batch, queries, self.heads, -1).transpose(1, 2)
-        kv = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, -1)
-        k, v = kv.permute(2, 0, 3, 1, 4)
+        k, v = keys_values
         slow_in_half = q.device.type == "cpu"  # its backward pass, by a factor of four
         if slow_in_half:
             q, k, v = q.float(), k.float(), v.float()
@@ -78,8 +84,14 @@ class Block(nn.Module):
         self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Causal self-attention over `x` (B, Q, d), or attention over `memory` (B, S, d)."""
+        return self.over(x, None if memory is None else self.attention.keys_values(memory), mask)
+
+    def over(self, x: Tensor, keys_values: Tensor | None, mask: Tensor | None) -> Tensor:
+        """The same over keys and values of a memory, made once for many `x`."""
         y = self.norm_attention(x)
-        y = self.attention(y, y if memory is None else memory, mask)
+        if keys_values is None:
+            keys_values = self.attention.keys_values(y)
+        y = self.attention(y, keys_values, mask)
         x = x + dropout(y, self.dropout, self.training)
         y = self.feed_forward(self.norm_feed_forward(x))
         return x + dropout(y, self.dropout, self.training)
