@@ -70,7 +70,8 @@ class FileConfig(_Frozen):
 class TokenizerConfig(_Frozen):
     """What makes an item's codes.
 
-    suffix_size: how many items may share their codes and be told apart by the suffix.
+    suffix_size: how many items may share their codes and be told apart by the suffix; where
+        `distinct` leaves none to tell apart, models have no suffix to learn.
     width: of codewords and latents; for residual k-means also the number of principal directions
         kept of the content. beta: weight of the commitment loss. balanced: assign the last level by
         Sinkhorn, so that fewer items collide. distinct: give items that would share all their codes

@@ -29,7 +29,7 @@ from diger.data.dataset import Dataset
 from diger.errors import DigerError
 from diger.files import replacing
 from diger.tokenizer.base import Tokenizer
-from diger.tokenizer.build import build_tokenizer, make_tokenizer
+from diger.tokenizer.build import TokenizerConfig, build_tokenizer, make_tokenizer
 from diger.tokenizer.from_file import FileTokenizer
 from diger.tokenizer.stats import collision_groups
 from diger.tokenizer.suffix import assign_suffix
@@ -168,8 +168,13 @@ def make_sids(
         )
     if isinstance(tokenizer, FileTokenizer):
         tokenizer = None
-    sizes = (*(config.codebook_size,) * codes.shape[1], config.suffix_size)
-    return Sids(tokenizer, codes, suffix, sizes, seconds)
+    return Sids(tokenizer, codes, suffix, _sizes(config, codes, suffix), seconds)
+
+
+def _sizes(config: TokenizerConfig, codes: np.ndarray, suffix: np.ndarray) -> tuple[int, ...]:
+    """Codes each position can take: one at the suffix where every item's codes are its own."""
+    needless = config.distinct and not suffix.any()
+    return (*(config.codebook_size,) * codes.shape[1], 1 if needless else config.suffix_size)
 
 
 def _refuse_the_silent(
@@ -216,8 +221,8 @@ def sids_of_bundle(path: Path, recipe: Recipe, dataset: Dataset) -> Sids:
             tokenizer.load_state_dict(state)
         except RuntimeError:
             raise DigerError(f"the tokenizer of {path} is not the one in the recipe") from None
-    sizes = (*(config.codebook_size,) * codes.shape[1], config.suffix_size)
-    return Sids(tokenizer, codes, items["suffix"].to_numpy(np.int64), sizes, 0.0)
+    suffix = items["suffix"].to_numpy(np.int64)
+    return Sids(tokenizer, codes, suffix, _sizes(config, codes, suffix), 0.0)
 
 
 def _input_width(bundle: Bundle) -> int:
