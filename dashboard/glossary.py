@@ -14,6 +14,8 @@ TERMS: dict[str, str] = {
     "reaches the codebooks, so the semantic IDs can change to be easier to recommend with.",
     "detached": "The tokenizer trains on beside the recommender by its own losses; no gradient of "
     "the recommendation loss reaches it.",
+    "shuffled": "A control: no tokenizer trains; items change codes at random, as many and as "
+    "often as in joint training.",
     "ste": "Differentiable with a plain straight-through estimator: no noise, no soft update.",
     "sasrec": "A baseline without semantic IDs: a causal transformer over items that scores every "
     "item by its own embedding.",

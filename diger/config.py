@@ -274,6 +274,16 @@ class JointConfig(Config):
         refresh: updates between two assignments of all SIDs, beside the one at the end of every
             epoch; 0 for that alone.
         settle: share of the updates after which the tokenizer holds still; 1 never.
+        offsets: learning rate of a free vector an item beside its content, zero at the start, so
+            that items with the same content can part; 0 goes without.
+        offset_weight: weight of the offsets' mean squared norm: what nothing pulls stays where its
+            content puts it.
+        mixing: learning rate of a linear map of the content before the codebooks, the identity at
+            the start: too few numbers to learn items by heart; 0 goes without.
+        balance: weight of the balance of codes at the labels, see `diger.training.joint`; 0 goes
+            without.
+        changes: of method "shuffled": for each epoch, the shares of items that get another code at
+            each level when it ends; nothing changes after the last epoch named.
         uncertainty: exploration noise and its decay.
     """
 
@@ -291,6 +301,11 @@ class JointConfig(Config):
     tokenizer_weight: Annotated[float, Field(ge=0)] = 1.0
     refresh: Annotated[int, Field(ge=0)] = 0
     settle: Annotated[float, Field(gt=0, le=1)] = 1.0
+    offsets: Annotated[float, Field(ge=0)] = 0.0
+    offset_weight: Annotated[float, Field(ge=0)] = 0.01
+    mixing: Annotated[float, Field(ge=0)] = 0.0
+    balance: Annotated[float, Field(ge=0)] = 0.0
+    changes: tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...] = ()
     uncertainty: UncertaintyConfig = UncertaintyConfig()
 
 
@@ -355,7 +370,22 @@ class Recipe(Config):
                 "have none"
             )
         noisy = self.joint.uncertainty
-        if self.method in ("detached", "ste") and {noisy.noise, noisy.decay} != {"none"}:
+        if (self.method == "shuffled") != bool(self.joint.changes):
+            raise ValueError(
+                'joint.changes and method = "shuffled" go together: it says how many codes change'
+            )
+        if any(len(shares) != self.tokenizer.levels for shares in self.joint.changes):
+            raise ValueError(
+                f"every epoch of joint.changes needs {self.tokenizer.levels} shares, one a level"
+            )
+        if self.joint.balance and self.method not in ("differentiable", "ste"):
+            raise ValueError(
+                f'method "{self.method}" has no recommendation gradient to balance; write '
+                "joint.balance = 0"
+            )
+        if self.method in ("detached", "ste", "shuffled") and {noisy.noise, noisy.decay} != {
+            "none"
+        }:
             raise ValueError(
                 f'method "{self.method}" has no noise, and [joint.uncertainty] says noise = '
                 f'"{noisy.noise}", decay = "{noisy.decay}"; write "none" for both, or method = '
@@ -522,7 +552,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         result.pop("joint", None)
     joint, asked = result.get("joint"), changes.get("joint")
     own_noise = isinstance(asked, dict) and "uncertainty" in asked
-    if method in ("detached", "ste") and isinstance(joint, dict) and not own_noise:
+    if method in ("detached", "ste", "shuffled") and isinstance(joint, dict) and not own_noise:
         # What noise the base has is another method's.
         result["joint"] = {key: value for key, value in joint.items() if key != "uncertainty"}
     return result

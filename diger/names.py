@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Method = Literal["static", "detached", "differentiable", "ste", "popularity", "sasrec"]
+Method = Literal["static", "detached", "shuffled", "differentiable", "ste", "popularity", "sasrec"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 BASELINES: tuple[Method, ...] = ("popularity", "sasrec")

@@ -173,6 +173,69 @@ def test_a_mixture_is_hard_in_value_and_moves_every_codeword_or_the_winner(winne
     assert touched == (soft.codes[:, 0].tolist() if winner_only else list(range(SIZE)))
 
 
+@pytest.mark.parametrize("what", ["offsets", "mixing"])
+def test_items_themselves_move_by_the_recommendation_loss_and_start_where_they_are(what):
+    config = QUIET.model_copy(update={what: 1e-2, "tokenizer_weight": 0.0, "offset_weight": 0.0})
+    task = make_task(config=config)
+    assert torch.equal(task.module.items(), task.module.content)
+    unique, _ = batch().distinct()
+    task.model.eval()
+    task.loss(batch())[0].backward()
+    gradient = getattr(task.module, what).grad
+    if what == "offsets":  # of the items in the batch, and of no other
+        moved = gradient.abs().amax(1) > 0
+        assert moved[unique].all() and moved.sum() == len(unique) < ITEMS
+    else:
+        assert gradient.norm() > 0
+    rates = {g["name"]: g["lr"] for g in task.parameter_groups(1e-2, 0.0) if "name" in g}
+    assert rates[what] == 1e-2 and what + "_gradient_norm" in task.norm_groups()
+    silent = make_task("detached", config)
+    silent.loss(batch())[0].backward()
+    assert not (getattr(silent.module, what).grad > 0).any()
+
+
+def test_balance_pushes_from_a_code_that_is_used_too_much():
+    quiet = {"uncertainty": NO_UNCERTAINTY, "tokenizer_weight": 0.0, "balance": 1.0}
+    task = make_task(config=JointConfig(gradients=(), **quiet))
+    crowded, rest = 0, slice(1, None)
+    task.module.usage[:, crowded], task.module.usage[:, rest] = 0.97, 0.01
+    before = task.module.usage.clone()
+    unique, _ = batch().distinct()
+    x = task.module.content[unique]
+    found = soft_codes(task.tokenizer, x, scale=task.module.scale, noise="none")
+    term = task._balance(found.mixture, unique, batch())
+    term.backward()
+    step = task.tokenizer.codebooks.detach() - 0.05 * task.tokenizer.codebooks.grad
+    share = [
+        ((task.tokenizer.level_logits(x, 0)) * task.module.scale[0]).softmax(-1)[:, crowded].mean()
+    ]
+    with torch.no_grad():
+        task.tokenizer.codebooks.copy_(step)
+    share.append(
+        (task.tokenizer.level_logits(x, 0) * task.module.scale[0]).softmax(-1)[:, 0].mean()
+    )
+    assert share[1] < share[0]
+    assert not torch.equal(task.module.usage, before)  # the running mean goes along
+
+
+def test_shuffled_changes_as_many_codes_as_told_and_none_after():
+    config = JointConfig(changes=((0.2, 0.5), (0.0, 0.2)), uncertainty=NO_UNCERTAINTY)
+    task = make_task("shuffled", config)
+    task.loss(batch())[0].backward()
+    assert task.tokenizer.codebooks.grad is None
+    for most in ((6, 15), (0, 6), (0, 0)):
+        before = task.module.sids[:, :-1].clone()
+        task.end_epoch()
+        after = task.module.sids[:, :-1]
+        changed = (after != before).sum(0).tolist()
+        assert all(found <= told for found, told in zip(changed, most, strict=True))
+        assert (sum(changed) > 0) == (sum(most) > 0)
+        # Codes change hands: each is used as often as before.
+        assert all(
+            torch.equal(a.sort()[0], b.sort()[0]) for a, b in zip(after.T, before.T, strict=True)
+        )
+
+
 def test_refresh_follows_the_codebooks_and_keeps_suffixes():
     task = make_task()
     before = task.module.sids.clone()
@@ -332,6 +395,17 @@ def test_a_joint_bundle_tells_what_happened_and_recommends_by_its_own_sids(place
     assert torch.equal(model.tokenizer.assign(vectors), model.sids[:, :-1])
 
 
+def test_a_bundle_whose_items_moved_knows_where_they_are(place):
+    moving = {**JOINT["joint"], "offsets": 1e-1, "mixing": 1e-2, "balance": 1.0}
+    moving |= {"gradients": ("labels",)}
+    path = place.train("joint-moving", place.recipe(method="differentiable", joint=moving))
+    model, history = diger.load(path), Bundle.open(path).history
+    assert history["loss_offsets"].iloc[-1] > 0 and "loss_balance" in history
+    vectors = torch.from_numpy(model.bundle.tensors("content.safetensors")["vectors"])
+    assert torch.equal(model.tokenizer.assign(vectors), model.sids[:, :-1])
+    assert len(model.recommend(["i1", "i2"], k=5)) == 5
+
+
 def test_arms_of_a_seed_start_alike(place, learned, static):
     one = Bundle.open(learned).items[START_CODES]
     detached = place.recipe(method="detached", joint={"uncertainty": NO_UNCERTAINTY.model_dump()})
@@ -367,6 +441,9 @@ FROM_FILE = {"kind": "file", "file": {"path": "x"}}
         ("differentiable", {"uncertainty": {"noise": "none"}}, {}, '"frqud" needs noise to decay'),
         ("differentiable", {"temperature": 0.0}, {}, "joint.temperature: .*0"),
         ("static", {}, {}, 'method "static" trains no SIDs'),
+        ("shuffled", {}, {}, "joint.changes and method"),
+        ("shuffled", {"changes": [[0.1]]}, {}, "needs 3 shares, one a level"),
+        ("detached", {"balance": 1.0}, {}, "no recommendation gradient to balance"),
         ("differentiable", {}, {"tokenizer": FROM_FILE}, "needs a tokenizer to train"),
     ],
 )

@@ -171,6 +171,8 @@ OTHERS = {
     "patience": {"training": {"epochs": 8, "patience": 1, "learning_rate": 1e-6}},
     "sasrec": toys.SASREC,
     "joint": joint(refresh=3),
+    "moving": joint(offsets=1e-2, mixing=1e-3, balance=1.0, gradients=("labels",)),
+    "shuffled": {"method": "shuffled", "joint": {"changes": ((0.1, 0.3), (0.0, 0.2))}},
     "sampled": joint(forward="sampled", settle=0.7, uncertainty={"decay": "sdud+frqud"}),
 }
 

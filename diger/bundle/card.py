@@ -146,6 +146,8 @@ _METHODS = {
     "static": "The semantic IDs were made first and frozen; the recommender was trained on them.",
     "detached": "The tokenizer trained on alongside the recommender by its own losses only; no "
     "gradient of the recommendation loss reached it.",
+    "shuffled": "A control: items changed their codes at random, as many and as often as in joint "
+    "training.",
     "differentiable": "Tokenizer and recommender were trained jointly: the recommendation loss "
     "reached the codebooks.",
     "ste": "Tokenizer and recommender were trained jointly with a plain straight-through "

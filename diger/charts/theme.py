@@ -26,6 +26,7 @@ METHOD_COLOURS: dict[str, str] = {
     "differentiable": "#D27408",  # orange
     "detached": "#A456C4",  # purple
     "ste": "#C80F2F",  # crimson
+    "shuffled": "#8A6D1B",  # olive
     "sasrec": "#26A065",  # green
     "popularity": "#687377",  # grey
 }
@@ -34,6 +35,7 @@ METHOD_MARKS: dict[str, str] = {
     "differentiable": "▲",
     "detached": "■",
     "ste": "◆",
+    "shuffled": "✕",
     "sasrec": "✚",
     "popularity": "▼",
 }
@@ -45,6 +47,7 @@ METHOD_SHAPES: dict[str, str] = {
     "differentiable": "triangle-up",
     "detached": "square",
     "ste": "diamond",
+    "shuffled": "stroke",
     "sasrec": "cross",
     "popularity": "triangle-down",
 }
@@ -53,6 +56,7 @@ METHOD_DASHES: dict[str, list[int]] = {
     "differentiable": [1, 0],
     "detached": [8, 3],
     "ste": [3, 3],
+    "shuffled": [1, 3],
     "sasrec": [10, 3, 2, 3],
     "popularity": [2, 4],
 }

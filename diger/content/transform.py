@@ -87,6 +87,11 @@ class ContentTransform:
         out[zero_rows(vectors) if missing is None else missing] = 0
         return out
 
+    def then(self, matrix: np.ndarray) -> ContentTransform:
+        """This transform followed by a linear map (width, n)."""
+        projection = matrix if self.projection is None else self.projection @ matrix
+        return ContentTransform(self.mean, self.scale, np.ascontiguousarray(projection, np.float32))
+
     def to_tensors(self) -> dict[str, np.ndarray]:
         """Named arrays for a safetensors file; no `transform.projection` where all are kept."""
         tensors = {

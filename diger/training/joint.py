@@ -4,10 +4,20 @@
 
 `detached` trains the tokenizer by its own losses only; in `differentiable` the recommendation loss
 reaches it through soft, noisy codes (`diger.tokenizer.soft`); `ste` lets it reach the chosen
-codeword alone, without noise. Every distinct item of a batch is tokenised once. All SIDs are
-assigned anew every `refresh` updates, without noise, with suffixes that stay where they can; the
-catalogue's trie follows. Everything that decides the run lies in parameters and buffers of one
+codeword alone, without noise; `shuffled` trains no tokenizer and deals codes at random, as
+many and as often as another run changed. Every distinct item of a batch is tokenised once. All SIDs
+are assigned anew every `refresh` updates, without noise, with suffixes that stay where they can;
+the catalogue's trie follows. Everything that decides the run lies in parameters and buffers of one
 module, so that a saved state is complete.
+
+What moves, beside the codewords: the items themselves. An item is x = content M + o, with o a free
+vector of its own (`offsets`) and M one linear map for all (`mixing`). Where labels carry a gradient
+codes drift to what is easy to predict, in the end one code for all; the balance
+
+    sum_c u_c log(U_c),  u the batch's soft usage of a level's codes by targets, U its running mean,
+
+is minus the entropy of usage, so that with it the objective is, up to a constant, minus the mutual
+information between a history and the code that comes next.
 """
 
 from __future__ import annotations
@@ -28,6 +38,7 @@ from diger.evaluation.ranking import Ranker
 from diger.recommender.base import CodeView, Recommender
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import TokenizerConfig, assign_catalogue
+from diger.tokenizer.distinct import distinct_codes
 from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.stats import collision_groups
 from diger.tokenizer.suffix import assign_suffix
@@ -36,6 +47,8 @@ from diger.training import distributed
 from diger.training.drift import SidWatch
 from diger.training.task import decayed_groups, recommendation_loss
 from diger.uncertainty.base import Decay, build_decay
+
+USAGE_MOMENTUM = 0.99  # an update, of the running usage of codes in the balance
 
 
 class JointModule(nn.Module):
@@ -50,6 +63,7 @@ class JointModule(nn.Module):
     epoch_codes: Tensor
     scale: Tensor
     content: Tensor
+    usage: Tensor
 
     def __init__(
         self,
@@ -59,6 +73,7 @@ class JointModule(nn.Module):
         sids: Tensor,
         scale: Tensor,
         content: Tensor,
+        config: JointConfig,
     ) -> None:
         super().__init__()
         self.recommender = recommender
@@ -70,6 +85,31 @@ class JointModule(nn.Module):
         )
         self.register_buffer("scale", scale)
         self.register_buffer("content", content, persistent=False)
+        items, width = content.shape
+        zeros, same = torch.zeros(items, width), torch.eye(width)
+        device = content.device
+        self.offsets = nn.Parameter(zeros.to(device)) if config.offsets else None
+        self.mixing = nn.Parameter(same.to(device)) if config.mixing else None
+        if config.balance:
+            levels, size = tokenizer.levels, tokenizer.codebook_size
+            self.register_buffer("usage", torch.full((levels, size), 1 / size, device=device))
+
+    def items(self, rows: Tensor | None = None) -> Tensor:
+        """What the tokenizer is given of the items in `rows` (n,), or of all: (n, dim)."""
+        x = self.content if rows is None else self.content[rows]
+        if self.mixing is not None:
+            x = x @ self.mixing
+        if self.offsets is not None:
+            x = x + (self.offsets if rows is None else self.offsets[rows])
+        return x
+
+    def moved(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The mixing and the offsets, as arrays, where there are any."""
+        mixing, offsets = (
+            None if learned is None else learned.detach().cpu().numpy()
+            for learned in (self.mixing, self.offsets)
+        )
+        return mixing, offsets
 
 
 def _float32(x: Tensor) -> torch.autocast:
@@ -110,14 +150,14 @@ class JointTask:
             scale = calibrate(tokenizer, content, config.confidence)
         else:
             scale = torch.ones(tokenizer.levels, device=content.device)
-        self.module = JointModule(model, tokenizer, self.decay, sids, scale, content)
+        self.module = JointModule(model, tokenizer, self.decay, sids, scale, content, config)
         tokenizer.requires_grad_(False)
-        tokenizer.codebooks.requires_grad_(True)
+        tokenizer.codebooks.requires_grad_(method != "shuffled")
         if config.train_encoder:
             tokenizer.requires_grad_(True)
         self.watch = SidWatch(sids[:, :-1].cpu().numpy(), popularity, size)
         self._places = frozenset(config.gradients)
-        self._settled = False
+        self._settled = method == "shuffled"  # its tokenizer never moves
         self._index()
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -127,6 +167,9 @@ class JointTask:
         tokenizer = [p for p in self.tokenizer.parameters() if p.requires_grad]
         # No weight decay: a codeword's place is its meaning.
         groups.append({"params": tokenizer, "lr": rate, "weight_decay": 0.0, "name": "tokenizer"})
+        for what, learned in self._of_items():
+            rate = getattr(self.config, what)
+            groups.append({"params": [learned], "lr": rate, "weight_decay": 0.0, "name": what})
         own = list(self.decay.parameters())
         if own:
             slow = self.decay.learning_rate
@@ -138,7 +181,13 @@ class JointTask:
         return {
             "gradient_norm": list(self.model.parameters()),
             "tokenizer_gradient_norm": [p for p in self.tokenizer.parameters() if p.requires_grad],
+            **{f"{what}_gradient_norm": [learned] for what, learned in self._of_items()},
         }
+
+    def _of_items(self) -> list[tuple[str, nn.Parameter]]:
+        """What is learned of items beside the codebooks, by the name of its rate."""
+        both = (("offsets", self.module.offsets), ("mixing", self.module.mixing))
+        return [(what, learned) for what, learned in both if learned is not None]
 
     def averaged(self) -> list[nn.Parameter]:
         """The recommender's; an average of codebooks would name items otherwise than the SIDs."""
@@ -151,7 +200,7 @@ class JointTask:
         plain_view = CodeView(cached, frequency=batch.frequency(unique))
         if self._settled:
             return self._recommendation(plain_view, index, batch)
-        x = self.module.content[unique]
+        x = self.module.items(unique)
         assigned = cached[:, : self.tokenizer.levels]
         parts: dict[str, float] = {}
         if self.method == "detached":
@@ -179,6 +228,14 @@ class JointTask:
             own = self.tokenizer.losses(x)
         parts |= {f"loss_{name}": value.item() for name, value in own.items()}
         loss = loss + self.config.tokenizer_weight * (own["vq"] + own["reconstruction"])
+        if self.module.offsets is not None:
+            power = self.module.offsets[unique].square().sum(-1).mean()
+            loss = loss + self.config.offset_weight * power
+            parts["loss_offsets"] = power.item()
+        if self.config.balance and view.mixture is not None:
+            term = self._balance(view.mixture, unique, batch) / len(self.model.sizes)
+            loss = loss + self.config.balance * term
+            parts["loss_balance"] = term.item()
         penalty = self.decay.penalty(torch.tensor(parts["loss_codes"], device=loss.device))
         if penalty is not None:
             loss = loss + penalty
@@ -186,6 +243,17 @@ class JointTask:
         parts |= self.decay.report()
         parts["temperature"] = self.config.temperature * self.decay.temperature()
         return loss, parts
+
+    def _balance(self, mixture: tuple[Tensor, ...], unique: Tensor, batch: Batch) -> Tensor:
+        """See the module's text; summed over the levels of mixtures (n, codebook size)."""
+        counts = torch.bincount(
+            torch.searchsorted(unique, batch.events(first=1)), minlength=len(unique)
+        )
+        share = counts / counts.sum()
+        usage = torch.stack([share @ level for level in mixture])
+        running = self.module.usage
+        running.lerp_(usage.detach(), 1 - USAGE_MOMENTUM)
+        return (usage * running.clamp_min(1e-6).log()).sum()
 
     def _recommendation(
         self, view: CodeView, index: Tensor, batch: Batch
@@ -200,7 +268,7 @@ class JointTask:
         settle = self.config.settle < 1 and update >= math.ceil(self.config.settle * updates)
         if settle and not self._settled:
             self.refresh()
-        self._settled = settle
+        self._settled = settle or self.method == "shuffled"
 
     def end_update(self, update: int) -> None:
         """Told after update number `update`, from 1; refreshes SIDs when it is time."""
@@ -210,7 +278,7 @@ class JointTask:
 
     def end_epoch(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """SIDs refreshed; the epoch's drift and collisions, and a record of every level."""
-        if not self._settled:
+        if not self._settled or self.method == "shuffled":
             self.refresh()
         codes, last = self.module.sids[:, :-1], self.module.epoch_codes
         row, levels = self.watch.epoch(codes.cpu().numpy(), last.cpu().numpy())
@@ -223,7 +291,10 @@ class JointTask:
     def refresh(self) -> None:
         """Assign every item's SID from the tokenizer as it is now, without noise."""
         old = self.module.sids.cpu().numpy()
-        assigned = assign_catalogue(self.tokenizer, self.naming, self.module.content)
+        if self.method == "shuffled":
+            assigned = self._shuffled(old[:, :-1])
+        else:
+            assigned = assign_catalogue(self.tokenizer, self.naming, self.module.items())
         codes = distributed.alike(assigned).cpu().numpy()
         if (codes == old[:, :-1]).all():
             return
@@ -238,6 +309,25 @@ class JointTask:
         full = np.concatenate([codes, suffix[:, None]], axis=1)
         self.module.sids.copy_(torch.from_numpy(full))
         self._index()
+
+    def _shuffled(self, codes: np.ndarray) -> Tensor:
+        """Codes (items, levels) of which as many as `changes` says change hands at every level.
+
+        The items are drawn once, so that one that loses its first code loses the others too, as
+        items that move do; a level's codes are dealt again among its items, so that usage stays.
+        """
+        epoch = self.watch.epochs
+        codes = codes.copy()
+        if epoch < len(self.config.changes):
+            rng = np.random.default_rng([epoch, int(self.watch.start.sum())])
+            order = rng.permutation(len(codes))
+            for level, share in enumerate(self.config.changes[epoch]):
+                rows = order[: round(share * len(codes))]
+                codes[rows, level] = codes[np.roll(rows, 1), level]
+        shuffled = torch.from_numpy(codes).to(self.module.sids.device)
+        if self.naming.distinct:
+            return distinct_codes(self.tokenizer, self.module.content, shuffled)
+        return shuffled
 
     def restored(self, records: list[dict[str, Any]]) -> None:
         """Told after weights and SIDs were loaded, with the epochs' records so far."""

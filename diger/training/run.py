@@ -173,7 +173,7 @@ def train(
         if start_from is not None and model is not None:
             _start_from(start_from, model, sids)
         start = sids
-        fitted, ranker, sids = _fit(job, sids, model)
+        fitted, ranker, sids, content = _fit(job, sids, model)
         if not distributed.is_first():
             return out
         began = time.perf_counter()
@@ -263,12 +263,12 @@ def _content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content | None:
 
 def _fit(
     job: _Job, sids: Sids | None, model: nn.Module | None
-) -> tuple[FitResult | None, Ranker, Sids | None]:
-    """Train `model` in place; how that went, what ranks with it, and the SIDs it ended with."""
-    recipe, dataset, device = job.recipe, job.dataset, job.device
+) -> tuple[FitResult | None, Ranker, Sids | None, Content | None]:
+    """Train `model` in place: how it went, what ranks with it, the SIDs and content at the end."""
+    recipe, dataset, device, content = job.recipe, job.dataset, job.device, job.content
     if isinstance(recipe.backbone, PopularityConfig) or model is None:
         popularity = torch.from_numpy(dataset.training_popularity()).to(device)
-        return None, PopularityRanker(popularity), None
+        return None, PopularityRanker(popularity), None, content
     model.to(device)
     task: Task
     smoothing = recipe.training.label_smoothing
@@ -291,13 +291,15 @@ def _fit(
     if isinstance(task, JointTask) and sids is not None:
         full = task.module.sids.cpu().numpy()
         sids = replace(sids, codes=full[:, :-1], suffix=full[:, -1])
+        if content is not None:
+            content = content.moved(*task.module.moved())
     if isinstance(model, Recommender) and sids is not None:
         model.forget_unreached(sids.full.to(device))
     if job.half:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.copy_(parameter.half().to(parameter.dtype))
-    return fitted, task.ranker(), sids
+    return fitted, task.ranker(), sids, content
 
 
 def _sid_task(job: _Job, sids: Sids, model: Recommender) -> Task:

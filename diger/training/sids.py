@@ -59,6 +59,17 @@ class Content:
     weights: dict[str, float]
     revisions: list[str]
 
+    def moved(self, mixing: np.ndarray | None, offsets: np.ndarray | None) -> Content:
+        """After joint training that mapped the content by `mixing` (width, width), then added
+        `offsets` (items, width): a new item goes the same way, without an offset."""
+        vectors, transform, newcomer = self.vectors, self.transform, self.newcomer
+        if mixing is not None:
+            vectors = vectors @ mixing
+            transform, newcomer = transform.then(mixing), newcomer.then(mixing)
+        if offsets is not None:
+            vectors = vectors + offsets
+        return replace(self, vectors=vectors, transform=transform, newcomer=newcomer)
+
 
 @dataclass(frozen=True, eq=False)
 class Sids:

@@ -209,6 +209,8 @@ def paced(config: JointConfig, updates: int) -> JointConfig:
     return config.model_copy(
         update={
             "learning_rate": config.learning_rate * factor,
+            "offsets": config.offsets * factor,
+            "mixing": config.mixing * factor,
             "refresh": max(1, round(config.refresh / factor)) if config.refresh else 0,
             "uncertainty": config.uncertainty.paced(factor),
         }
