@@ -313,10 +313,13 @@ class EvaluationConfig(Config):
     """How rankings are made.
 
     Attributes:
+        decoding: "beam", the SIDs as they are generated, or "hybrid", where the item-level head
+            reranks what the beam found (`diger.decoding.hybrid`).
         beam: beams of the constrained search; at least the largest cut-off, 20.
         batch_size: histories decoded at once.
     """
 
+    decoding: Literal["beam", "hybrid"] = "beam"
     beam: Annotated[int, Field(ge=20)] = 20
     batch_size: Positive = 256
 
@@ -362,6 +365,11 @@ class Recipe(Config):
                 "training.short cuts the histories of models that learn from whole ones, and the "
                 "T5 learns from one target at a time; write short = 0"
             )
+        if self.evaluation.decoding == "hybrid" and not self.has_item_head:
+            raise ValueError(
+                'evaluation.decoding = "hybrid" needs the item-level head: the causal backbone, with '
+                "training.alignment above 0"
+            )
         if self.joint is None:
             return self
         if self.tokenizer.kind == "file":
@@ -391,16 +399,20 @@ class Recipe(Config):
                 f'"{noisy.noise}", decay = "{noisy.decay}"; write "none" for both, or method = '
                 '"differentiable"'
             )
-        aligned = kind == "causal" and self.training.alignment > 0
-        places = set(self.joint.gradients) - (set() if aligned else {"alignment"})
+        places = set(self.joint.gradients) - (set() if self.has_item_head else {"alignment"})
         if self.method in ("differentiable", "ste") and not places:
             raise ValueError(
                 f'method "{self.method}" with joint.gradients = {list(self.joint.gradients)} sends '
                 "the tokenizer no recommendation gradient"
-                + ("" if aligned else " (there is no alignment loss here)")
+                + ("" if self.has_item_head else " (there is no alignment loss here)")
                 + '; name a place, or write method = "detached"'
             )
         return self
+
+    @property
+    def has_item_head(self) -> bool:
+        """Whether the backbone has an item-level head, and it learns."""
+        return self.backbone.kind == "causal" and self.training.alignment > 0
 
     @property
     def arm(self) -> dict[str, str]:

@@ -31,6 +31,7 @@ from diger.content.transform import ContentTransform
 from diger.data.dataset import Dataset
 from diger.decoding.beam import BeamResult, best, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
+from diger.decoding.hybrid import WIDTH, rerank
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.rankers import Mode, PopularityRanker, SasrecRanker, SidRanker
 from diger.evaluation.ranking import TOP, Ranker
@@ -45,7 +46,7 @@ from diger.tokenizer.stats import collision_groups
 from diger.tokenizer.suffix import format_sid
 from diger.tokenizer.trie import Trie
 
-Served = Literal["beam", "free", "exact", "telling"]
+Served = Literal["beam", "hybrid", "free", "exact", "telling"]
 SERVED: tuple[Served, ...] = get_args(Served)
 _SPARE = 2**20  # values of buffers
 _Network = TypeVar("_Network", bound=nn.Module | None)
@@ -156,7 +157,7 @@ class Model:
         k: int = 10,
         *,
         beam: int | None = None,
-        decoding: Served = "beam",
+        decoding: Served | None = None,
         leave_out_seen: bool = False,
     ) -> list[Recommendation]:
         """The k items most likely to come next.
@@ -165,8 +166,10 @@ class Model:
             history: item ids, oldest first; the model sees the latest ones it was trained for.
             k: how many; fewer only when the catalogue is smaller.
             beam: beams of the search, by default the recipe's; at least k.
-            decoding: "beam" within the catalogue, "free" without it (invalid SIDs come back with
-                `item_id` None), or "exact", which scores every item, for SID models; "telling" for
+            decoding: by default the recipe's. "beam" within the catalogue, "hybrid", the same
+                reranked by the item-level head, "free" without the catalogue (invalid SIDs come
+                back with `item_id` None), or "exact", which scores every item, for SID models;
+                "telling" for
                 all, which scores every item and takes half the logarithm of its training
                 popularity off (half-way to pointwise mutual information; Li et al. 2016 rank
                 answers so), for lists that say more of the history and less of the catalogue.
@@ -183,6 +186,7 @@ class Model:
         width = max(self.recipe.evaluation.beam, k) if beam is None else beam
         if width < k:
             raise DigerError(f"a beam of {width} cannot fill a list of {k}; use --beam {k} or more")
+        decoding = decoding or self.recipe.evaluation.decoding
         if decoding not in SERVED:
             raise DigerError(f"decoding must be one of {', '.join(SERVED)}, got {decoding!r}")
         if leave_out_seen and decoding == "free":
@@ -216,7 +220,19 @@ class Model:
         model, memory = self._encoded(items, lengths)
         if decoding == "free":
             return free_beam_search(model, memory, len(lengths), self.trie, beam)
+        if decoding == "hybrid":
+            wide = max(beam, WIDTH)
+            found = constrained_beam_search(model, memory, len(lengths), self.trie, wide, **options)
+            with torch.inference_mode():
+                return rerank(found, model.item_query(memory), self.item_keys, beam)
         return constrained_beam_search(model, memory, len(lengths), self.trie, beam, **options)
+
+    @cached_property
+    def item_keys(self) -> Tensor:
+        """(items, d) of the item-level head; a DigerError for a model without one."""
+        ranker = self.ranker("hybrid")
+        assert isinstance(ranker, SidRanker)
+        return ranker.keys
 
     def item_scores(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Exact log-probability of every item (B, items) after histories (B, T) of item rows."""
@@ -273,12 +289,18 @@ class Model:
         encoder = _encoder(f"{made['encoder']}@{made['revision']}", int(made["max_tokens"] or 64))
         return self.transform.transform(encoder.encode(list(texts)))
 
-    def ranker(self, decoding: Mode = "beam", beam: int | None = None) -> Ranker:
-        """How `diger.evaluation.ranking` ranks with this model."""
+    def ranker(self, decoding: Mode | None = None, beam: int | None = None) -> Ranker:
+        """How `diger.evaluation.ranking` ranks with this model; by default as its recipe says."""
+        decoding = decoding or self.recipe.evaluation.decoding
         if isinstance(self.network, Recommender):
             assert self.sids is not None and self.groups is not None
             group = torch.from_numpy(self.groups).to(self.device)
             width = self.recipe.evaluation.beam if beam is None else beam
+            if decoding == "hybrid" and not self.recipe.has_item_head:
+                raise DigerError(
+                    f"{self.bundle.name} has no item-level head, so its beam cannot be reranked; "
+                    "decode with beam"
+                )
             if decoding != "exact" and width < TOP:
                 raise DigerError(
                     f"{width} beams are fewer than the largest cut-off; use {TOP} or more"
@@ -314,7 +336,7 @@ class Model:
             return self._listed(*best(scores, k))
         options = {"exclude": torch.tensor([seen], device=self.device)} if seen else {}
         result = self.search(items, lengths, width, decoding, **options)
-        if decoding == "beam":
+        if decoding in ("beam", "hybrid"):
             return self._listed(result.scores[:, :k], result.items[:, :k])
         columns = (result.items, result.scores, result.sids)
         found = zip(*(column[0, :k].tolist() for column in columns), strict=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from diger.data.batches import Histories
 from diger.decoding.beam import BeamResult, best, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
+from diger.decoding.hybrid import WEIGHT, rerank
 from diger.errors import DigerError
 from diger.model import load_model
 from diger.recommender.base import encode_items
@@ -317,3 +318,22 @@ def test_a_trie_of_long_sids_is_the_one_of_short_ones():
     for name in ("first_child", "n_children", "code", "first_row", "below"):
         for here, there in zip(getattr(short, name), getattr(long, name)[3:], strict=True):
             assert here.tolist() == there.tolist()
+
+
+def test_hybrid_deals_the_beams_probability_out_anew():
+    scores = torch.tensor([[-1.0, -1.5, -2.0, -torch.inf]])
+    items = torch.tensor([[4, 0, 2, -1]])
+    found = BeamResult(items, scores, items[..., None].expand(-1, -1, 3))
+    query, keys = torch.tensor([[1.0, 0.0]]), torch.zeros(5, 2)
+    keys[:, 0] = torch.tensor([1.0, 9.0, 6.0, 9.0, 0.0])
+    both = rerank(found, query, keys)
+    # By hand: -1.5 + .5, -2 + 3 and -1 + 0 times what makes the sum the beam's own.
+    assert both.items.tolist() == [[2, 0, 4, -1]]
+    assert both.sids[0, :, 0].tolist() == [2, 0, 4, -1]
+    assert both.scores.logsumexp(1).item() == pytest.approx(scores.logsumexp(1).item())
+    gap = both.scores[0, 0] - both.scores[0, 1]
+    assert gap.item() == pytest.approx(-2.0 + WEIGHT * 6 - (-1.5 + WEIGHT * 1))
+    assert rerank(found, query, keys, 2).items.tolist() == [[2, 0]]
+    # A head that knows nothing leaves the beam as it was.
+    flat = rerank(found, query, torch.zeros(5, 2))
+    assert torch.equal(flat.items, items) and torch.allclose(flat.scores, scores)

@@ -172,7 +172,13 @@ OTHERS = {
     "sasrec": toys.SASREC,
     "joint": joint(refresh=3),
     "moving": joint(offsets=1e-2, mixing=1e-3, balance=1.0, gradients=("labels",)),
-    "shuffled": {"method": "shuffled", "joint": {"changes": ((0.1, 0.3), (0.0, 0.2))}},
+    "shuffled": {
+        "method": "shuffled",
+        "joint": {
+            "changes": ((0.1, 0.3), (0.0, 0.2)),
+            "uncertainty": {"noise": "none", "decay": "none"},
+        },
+    },
     "sampled": joint(forward="sampled", settle=0.7, uncertainty={"decay": "sdud+frqud"}),
 }
 

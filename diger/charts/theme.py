@@ -26,7 +26,7 @@ METHOD_COLOURS: dict[str, str] = {
     "differentiable": "#D27408",  # orange
     "detached": "#A456C4",  # purple
     "ste": "#C80F2F",  # crimson
-    "shuffled": "#8A6D1B",  # olive
+    "shuffled": "#D272BA",  # pink
     "sasrec": "#26A065",  # green
     "popularity": "#687377",  # grey
 }

@@ -28,8 +28,12 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
     decoding: Annotated[
-        str, typer.Option(help="beam (within the catalogue), free (without it), or exact.")
-    ] = "beam",
+        str,
+        typer.Option(
+            help="beam (within the catalogue), hybrid (reranked by the item-level head), free "
+            "(without the catalogue), or exact; by default the recipe's."
+        ),
+    ] = "",
     beam: Annotated[int, typer.Option(min=0, help="Beams; 0 takes the recipe's.")] = 0,
     sample: Annotated[
         int, typer.Option(min=0, help="Only so many users, drawn with seed 0; 0 takes all.")
@@ -49,14 +53,14 @@ def evaluate(
     from diger.training.export import result
 
     for value, choices, name in ((split, SPLITS, "--split"), (decoding, MODES, "--decoding")):
-        if value not in choices:
+        if value and value not in choices:
             raise DigerError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     where = pick_device(device)
     model = load_model(bundle, where)
     folder = data or Path("data") / model.bundle.about.dataset.name
     dataset = Dataset.load(folder)
     model.check_dataset(dataset)
-    ranker = model.ranker(decoding, beam or None)  # type: ignore[arg-type]
+    ranker = model.ranker(decoding or None, beam or None)  # type: ignore[arg-type]
     users = None
     if sample:
         at = dataset.test_at if split == "test" else dataset.validation_at

@@ -33,8 +33,12 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
     beam: Annotated[int, typer.Option(min=0, help="Beams; 0 takes the recipe's.")] = 0,
     decoding: Annotated[
-        str, typer.Option(help="beam (within the catalogue), free (without it), exact, or telling.")
-    ] = "beam",
+        str,
+        typer.Option(
+            help="beam (within the catalogue), hybrid (reranked by the item-level head), free "
+            "(without the catalogue), exact, or telling; by default the recipe's."
+        ),
+    ] = "",
     leave_out_seen: Annotated[
         bool, typer.Option("--leave-out-seen", help="Leave the history's own items out.")
     ] = False,
@@ -57,7 +61,7 @@ def recommend(
         ids,
         k,
         beam=beam or None,
-        decoding=decoding,  # type: ignore[arg-type]
+        decoding=decoding or None,  # type: ignore[arg-type]
         leave_out_seen=leave_out_seen,
     )
     if as_json:

@@ -7,6 +7,7 @@ comparison of SID arms needs the same decoding on both sides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -15,19 +16,24 @@ from torch import Tensor
 from diger.data.batches import Batch
 from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
+from diger.decoding.hybrid import WIDTH, rerank
+from diger.errors import DigerError
 from diger.evaluation.ranking import Ranked, ranked_from_list, ranked_from_scores
 from diger.recommender.base import Recommender, encode_items
 from diger.recommender.sasrec import Sasrec
 from diger.tokenizer.trie import Trie
 
-Mode = Literal["beam", "free", "exact"]
+Mode = Literal["beam", "hybrid", "free", "exact"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 EXACT = "exact, every item scored"
 
 
 @dataclass(frozen=True, eq=False)
 class SidRanker:
-    """Ranks with a SID recommender: beam search within the catalogue, without, or every score."""
+    """Ranks with a SID recommender: beam search within the catalogue, without, or every score.
+
+    "hybrid" has the beam, at least `WIDTH` wide, reranked by the item-level head.
+    """
 
     model: Recommender  # in evaluation mode
     sids: Tensor  # LongTensor (items, length), the SID of every item row
@@ -41,8 +47,19 @@ class SidRanker:
         """The label that goes with every figure made this way."""
         if self.mode == "exact":
             return EXACT
+        if self.mode == "hybrid":
+            return f"hybrid, {max(self.beam, WIDTH)} beams reranked by the item-level head"
         kind = "constrained" if self.mode == "beam" else "unconstrained"
         return f"{kind} beam search, {self.beam} beams"
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """(items, d) of the item-level head, as the model is when it is first asked."""
+        with torch.inference_mode():
+            keys = self.model.item_keys(self.sids)
+        if keys is None:
+            raise DigerError("hybrid decoding needs an item-level head, and this backbone has none")
+        return keys
 
     def rank(self, batch: Batch, targets: Tensor) -> Ranked:
         """Rank for histories (B, T) with targets (B,)."""
@@ -52,8 +69,15 @@ class SidRanker:
         if self.mode == "exact":
             scores = item_log_probabilities(self.model, memory, size, self.trie, len(self.sids))
             return ranked_from_scores(scores, targets, self.group)
-        search = constrained_beam_search if self.mode == "beam" else free_beam_search
-        result: BeamResult = search(self.model, memory, size, self.trie, self.beam)
+        result: BeamResult
+        if self.mode == "hybrid":
+            wide = max(self.beam, WIDTH)
+            result = constrained_beam_search(self.model, memory, size, self.trie, wide)
+            with torch.inference_mode():
+                result = rerank(result, self.model.item_query(memory), self.keys)
+        else:
+            search = constrained_beam_search if self.mode == "beam" else free_beam_search
+            result = search(self.model, memory, size, self.trie, self.beam)
         return ranked_from_list(result.items, result.scores, targets, self.group)
 
 

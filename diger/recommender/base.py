@@ -115,6 +115,17 @@ class Recommender(nn.Module, ABC):
         piece only.
         """
 
+    def item_keys(self, sids: Tensor) -> Tensor | None:
+        """Vectors (items, d) that `item_query` scores whole items by, made of SIDs (items, length).
+
+        None for a backbone without an item-level head.
+        """
+        return None
+
+    def item_query(self, memory: Any) -> Tensor:
+        """What stands for each history (B, d); logits of items are its products with the keys."""
+        raise NotImplementedError
+
     def know_catalogue(self, trie: Trie) -> None:
         """Told the catalogue's SIDs before training, after loading, and whenever they change."""
 

@@ -234,6 +234,18 @@ class CausalRecommender(Recommender):
     def _blocks(self) -> list[Block]:
         return [block for block in self.decoder if isinstance(block, Block)]
 
+    def item_keys(self, sids: Tensor) -> Tensor:
+        """(items, d) item vectors of SIDs (items, length) on the side of the alignment loss."""
+        parts = sids.split(4096)  # the perceptron is wide
+        return torch.cat([self._keys(self.item_vectors(self.codes.prefix(p), p)) for p in parts])
+
+    def _keys(self, vectors: Tensor) -> Tensor:
+        return self.align_item(vectors) * self.align_scale.exp()
+
+    def item_query(self, memory: Memory) -> Tensor:
+        """(B, d) of the last events."""
+        return self.align_hidden(memory.last)
+
     def _query(self, state: Tensor, embedded: Tensor, prefix: Tensor) -> Tensor:
         """Query (..., d) for the code after prefix (..., l), embedded (..., l, d), from state."""
         position = prefix.shape[-1]
@@ -335,5 +347,5 @@ class CausalRecommender(Recommender):
         Scores are corrected by how often an item is a target in the batch (log-Q correction of
         Yi et al. 2019), or popular items would be pushed away for being sampled often.
         """
-        scores = self.align_hidden(hidden) @ self.align_item(vectors).T * self.align_scale.exp()
+        scores = self.align_hidden(hidden) @ self._keys(vectors).T
         return F.cross_entropy(scores - frequency.clamp(min=1).log(), target)

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from diger.config import JointConfig
 from diger.data.batches import Batch
 from diger.errors import DigerError
-from diger.evaluation.rankers import SidRanker
+from diger.evaluation.rankers import Mode, SidRanker
 from diger.evaluation.ranking import Ranker
 from diger.recommender.base import CodeView, Recommender
 from diger.tokenizer.base import Tokenizer
@@ -132,6 +132,7 @@ class JointTask:
         content: Tensor,
         popularity: np.ndarray,
         beam: int,
+        decoding: Mode = "beam",
         smoothing: float = 0.0,
         alignment: float = 0.0,
     ) -> None:
@@ -141,6 +142,7 @@ class JointTask:
         self.tokenizer = tokenizer
         self.naming = naming  # how a whole catalogue is assigned: greedily or balanced
         self.beam = beam
+        self.decoding = decoding
         self.smoothing = smoothing
         self.alignment = alignment
         self.prefix_examples = model.prefix_examples
@@ -342,5 +344,6 @@ class JointTask:
         self.group = torch.from_numpy(groups).to(sids.device)
 
     def ranker(self) -> Ranker:
-        """Constrained beam search over the SIDs of the last refresh."""
-        return SidRanker(self.model, self.module.sids, self.trie, "beam", self.beam, self.group)
+        """As the recipe says, over the SIDs of the last refresh."""
+        module = self.module
+        return SidRanker(self.model, module.sids, self.trie, self.decoding, self.beam, self.group)

@@ -27,7 +27,7 @@ from diger.bundle.writer import check_target
 from diger.config import PopularityConfig, Recipe
 from diger.data.dataset import Dataset
 from diger.errors import Busy, DigerError, Stopped
-from diger.evaluation.rankers import PopularityRanker, SidRanker
+from diger.evaluation.rankers import Mode, PopularityRanker, SidRanker
 from diger.evaluation.ranking import Ranker, SplitRanks, rank_split
 from diger.files import replacing
 from diger.names import BASELINES
@@ -180,9 +180,14 @@ def train(
         ranks = [_rank(job, ranker, split, sids) for split in ("validation", "test")]
         extra = []
         if isinstance(ranker, SidRanker):
-            # As published figures are decoded; beside the headline, never in its place.
-            free = replace(ranker, mode="free")
-            extra = [_rank(job, free, "test", sids)]
+            # Beside the headline, never in its place: as published figures are decoded, and with or
+            # without the item-level head, whichever the recipe does not say.
+            modes: list[Mode] = ["free"]
+            if recipe.evaluation.decoding == "hybrid":
+                modes.append("beam")
+            elif recipe.has_item_head:
+                modes.append("hybrid")
+            extra = [_rank(job, replace(ranker, mode=mode), "test", sids) for mode in modes]
         evaluation = time.perf_counter() - began
         record = RunRecord(
             name=out.name,
@@ -304,13 +309,14 @@ def _fit(
 
 def _sid_task(job: _Job, sids: Sids, model: Recommender) -> Task:
     recipe, content, device = job.recipe, job.content, job.device
-    training, beam = recipe.training, recipe.evaluation.beam
+    training, beam, decoding = recipe.training, recipe.evaluation.beam, recipe.evaluation.decoding
     if recipe.joint is None:
         return StaticTask(
             model=model,
             sids=sids.full.to(device),
             group=torch.from_numpy(sids.group).to(device),
             beam=beam,
+            decoding=decoding,
             smoothing=training.label_smoothing,
             alignment=training.alignment,
         )
@@ -331,6 +337,7 @@ def _sid_task(job: _Job, sids: Sids, model: Recommender) -> Task:
         content=torch.from_numpy(content.vectors).to(device),
         popularity=job.dataset.training_popularity(),
         beam=beam,
+        decoding=decoding,
         smoothing=training.label_smoothing,
         alignment=training.alignment,
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from diger.config import JointConfig, TrainingConfig
 from diger.data.batches import Batch, Histories
 from diger.data.dataset import Dataset
-from diger.evaluation.rankers import SasrecRanker, SidRanker
+from diger.evaluation.rankers import Mode, SasrecRanker, SidRanker
 from diger.evaluation.ranking import Ranker
 from diger.recommender.base import CodeView, Losses, Recommender
 from diger.recommender.sasrec import Sasrec
@@ -137,6 +137,7 @@ class StaticTask(PlainTask):
         sids: Tensor,
         group: Tensor,
         beam: int,
+        decoding: Mode = "beam",
         smoothing: float = 0.0,
         alignment: float = 0.0,
     ) -> None:
@@ -148,6 +149,7 @@ class StaticTask(PlainTask):
         model.know_catalogue(self.trie)
         self.group = group
         self.beam = beam
+        self.decoding = decoding
         self.smoothing = smoothing
         self.model = model
 
@@ -159,8 +161,8 @@ class StaticTask(PlainTask):
         return recommendation_loss(losses, self.alignment)
 
     def ranker(self) -> Ranker:
-        """Constrained beam search."""
-        return SidRanker(self.model, self.sids, self.trie, "beam", self.beam, self.group)
+        """As the recipe says: beam search, or with the item-level head."""
+        return SidRanker(self.model, self.sids, self.trie, self.decoding, self.beam, self.group)
 
 
 class SasrecTask(PlainTask):
