@@ -302,7 +302,7 @@ class JointConfig(Config):
     refresh: Annotated[int, Field(ge=0)] = 0
     settle: Annotated[float, Field(gt=0, le=1)] = 1.0
     offsets: Annotated[float, Field(ge=0)] = 0.0
-    offset_weight: Annotated[float, Field(ge=0)] = 0.01
+    offset_weight: Annotated[float, Field(ge=0)] = 0.0
     mixing: Annotated[float, Field(ge=0)] = 0.0
     balance: Annotated[float, Field(ge=0)] = 0.0
     changes: tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...] = ()
@@ -313,15 +313,20 @@ class EvaluationConfig(Config):
     """How rankings are made.
 
     Attributes:
-        decoding: "beam", the SIDs as they are generated, or "hybrid", where the item-level head
-            reranks what the beam found (`diger.decoding.hybrid`).
+        hybrid: the item-level head reranks what the beam found (`diger.decoding.hybrid`); else
+            SIDs count as they are generated.
         beam: beams of the constrained search; at least the largest cut-off, 20.
         batch_size: histories decoded at once.
     """
 
-    decoding: Literal["beam", "hybrid"] = "beam"
+    hybrid: bool = False
     beam: Annotated[int, Field(ge=20)] = 20
     batch_size: Positive = 256
+
+    @property
+    def decoding(self) -> Literal["beam", "hybrid"]:
+        """The decoding that counts."""
+        return "hybrid" if self.hybrid else "beam"
 
 
 class Recipe(Config):
@@ -365,9 +370,9 @@ class Recipe(Config):
                 "training.short cuts the histories of models that learn from whole ones, and the "
                 "T5 learns from one target at a time; write short = 0"
             )
-        if self.evaluation.decoding == "hybrid" and not self.has_item_head:
+        if self.evaluation.hybrid and not self.has_item_head:
             raise ValueError(
-                'evaluation.decoding = "hybrid" needs the item-level head: the causal backbone, with '
+                "evaluation.hybrid needs the item-level head: the causal backbone, with "
                 "training.alignment above 0"
             )
         if self.joint is None:

@@ -192,7 +192,7 @@ def test_evaluate_refuses(run, place, bundle, tmp_path, monkeypatch):
     other = toys.make_dataset(toys.walks(seed=1)).save(tmp_path / "other")
     assert "no such bundle folder" in line(path=tmp_path / "nowhere")
     assert "--split must be one of validation, test" in line("--split", "train")
-    assert "--decoding must be one of beam, free, exact" in line("--decoding", "greedy")
+    assert "--decoding must be one of beam, hybrid, free, exact" in line("--decoding", "greedy")
     assert "no dataset folder at" in line(data=tmp_path / "nowhere")
     assert "give the dataset it was trained on" in line(data=other)
     assert "20" in line("--beam", 5)  # a list cut short is not to pass for recall@20

@@ -183,7 +183,7 @@ def train(
             # Beside the headline, never in its place: as published figures are decoded, and with or
             # without the item-level head, whichever the recipe does not say.
             modes: list[Mode] = ["free"]
-            if recipe.evaluation.decoding == "hybrid":
+            if recipe.evaluation.hybrid:
                 modes.append("beam")
             elif recipe.has_item_head:
                 modes.append("hybrid")
