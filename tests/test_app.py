@@ -24,7 +24,7 @@ sys.path.insert(0, str(APP))
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 gradio = pytest.importorskip("gradio", reason="the web app's own requirement")
 
-from diger_app import export, service  # noqa: E402
+from diger_app import export, guard, service  # noqa: E402
 from diger_app.library import Library  # noqa: E402
 from diger_app.new_item import new_item  # noqa: E402
 from diger_app.page import Page  # noqa: E402
@@ -668,6 +668,57 @@ def test_clients_at_once_get_their_own_answers(served):
     clients = [Client(served, verbose=False) for _ in range(4)]
     with ThreadPoolExecutor(len(clients)) as pool:
         assert all(pool.map(ask, clients, range(len(clients))))
+
+
+def test_what_is_too_large_or_too_often_is_not_let_in(served):
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    def status(size: int, **headers: str) -> tuple[int, dict[str, str]]:
+        asked = urllib.request.Request(
+            served + "gradio_api/call/datasets",
+            data=json.dumps({"data": [], "more": "x" * size}).encode(),
+            headers={"Content-Type": "application/json", **headers},
+        )
+        try:
+            with urllib.request.urlopen(asked) as answer:
+                return answer.status, dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers)
+
+    code, headers = status(10)
+    assert code == 200 and "object-src 'none'" in headers["content-security-policy"]
+    assert status(guard.MAX_BODY)[0] == 413
+    line = http.client.HTTPConnection(served.split("/")[2])
+    codes = []
+    for _ in range(2 * int(guard.BURST)):
+        line.request("DELETE", "/nothing", headers={"X-Forwarded-For": "8.8.8.8"})
+        answer = line.getresponse()
+        answer.read()
+        codes.append(answer.status)
+    assert set(codes[:500]) == {404} and codes[-1] == 429 and status(10)[0] == 200
+    now = 0.0
+    bucket = guard.Bucket(lambda: now)
+    assert [bucket.take("a") for _ in range(501)] == [True] * 500 + [False] and bucket.take("b")
+    now = 1.0
+    assert [bucket.take("a") for _ in range(51)] == [True] * 50 + [False]
+    for number in range(2 * guard.MAX_ADDRESSES):
+        bucket.take(str(number))
+    assert len(bucket._left) == guard.MAX_ADDRESSES
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "counted"),
+    [
+        ("127.0.0.1", "", None),
+        ("127.0.0.1", "1.1.1.1, 8.8.8.8", "8.8.8.8"),
+        ("10.0.0.1", "8.8.8.8", "8.8.8.8"),
+        ("9.9.9.9", "127.0.0.1", "9.9.9.9"),
+    ],
+)
+def test_whose_request_it_is(peer, forwarded, counted):
+    assert guard.address_of(peer, {b"x-forwarded-for": forwarded.encode()}) == counted
 
 
 def test_the_page_calls_nobody_and_shows_no_title_unasked(served):

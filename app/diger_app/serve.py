@@ -47,7 +47,9 @@ async def _no_such_function(request: Any, error: Exception) -> Any:
 def serve(library: Library, settings: Settings, *, block: bool = True) -> Any:
     """Launch; returns the Blocks where `block` is false (tests)."""
     from gradio.route_utils import FnIndexInferError
+    from starlette.middleware import Middleware
 
+    from diger_app.guard import Guard
     from diger_app.page import Page
     from diger_app.theme import css, head, theme
 
@@ -76,6 +78,9 @@ def serve(library: Library, settings: Settings, *, block: bool = True) -> Any:
         max_file_size="1kb",  # nothing is uploaded here
         prevent_thread_lock=not block,
         quiet=not block,
-        app_kwargs={"exception_handlers": {FnIndexInferError: _no_such_function}},
+        app_kwargs={
+            "exception_handlers": {FnIndexInferError: _no_such_function},
+            "middleware": [Middleware(Guard)],
+        },
     )
     return blocks
