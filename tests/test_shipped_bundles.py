@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import diger
-from diger.benchmark import measure, merge
+from diger.benchmark.latency import measure, merge
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
 

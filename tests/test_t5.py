@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from core_toys import CPU
 from torch import Tensor
 
+from diger.benchmark.library import library_name, library_twin
 from diger.config import T5Config
 from diger.data.batches import Histories
 from diger.decoding.beam import constrained_beam_search
@@ -47,50 +48,11 @@ def padded(histories: list[list[int]], filler: int = 0) -> tuple[Tensor, Tensor]
     return torch.tensor(rows), torch.tensor([len(h) for h in histories])
 
 
-def library_name(name: str) -> str:
-    """What transformers' T5 calls one of our weights, part by part."""
-    side, last = name[:7], "1" if name.startswith("encoder") else "2"
-    parts = {
-        f"{side}_norm": f"{side}.final_layer_norm",
-        f"{side}_bias": f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias",
-        "self_attention": "0.SelfAttention",
-        "cross_attention": "1.EncDecAttention",
-        "feed_forward": f"{last}.DenseReluDense",
-        "norm_self": "0.layer_norm",
-        "norm_cross": "1.layer_norm",
-        "norm_feed_forward": f"{last}.layer_norm",
-    }
-    parts |= {"0": "block.0.layer", "1": "block.1.layer", "table": "weight", "rise": "wi"}
-    parts |= {"query": "q", "key": "k", "value": "v", "output": "o", "fall": "wo"}
-    return ".".join(parts.get(part, part) for part in name.split("."))
-
-
 @pytest.fixture
 def twin(model):
     """transformers' T5 with the same weights: one vocabulary of start token, then all codes."""
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    config = transformers.T5Config(
-        vocab_size=1 + sum(SIZES),
-        d_model=SMALL.d_model,
-        d_kv=SMALL.head_width,
-        d_ff=SMALL.feed_forward,
-        num_heads=SMALL.heads,
-        num_layers=SMALL.layers,
-        num_decoder_layers=SMALL.decoder_layers,
-        dropout_rate=SMALL.dropout,
-        tie_word_embeddings=False,
-    )
-    built = transformers.T5ForConditionalGeneration(config)
-    table = torch.cat([model.start[None], *model.codes.tables])
-    tied = ("shared", "lm_head", "encoder.embed_tokens", "decoder.embed_tokens")
-    weights = {f"{name}.weight": table for name in tied}
-    weights |= {
-        library_name(name): weight
-        for name, weight in model.state_dict().items()
-        if name.startswith(("encoder", "decoder"))
-    }
-    built.load_state_dict(weights)
-    return built.eval()
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    return library_twin(model, SMALL)
 
 
 def library_logits(twin, index: Tensor, lengths: Tensor, target: Tensor) -> list[Tensor]:

@@ -133,7 +133,7 @@ def latency(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Time single recommendations; on an otherwise idle machine, or the figures mean nothing."""
-    from diger.benchmark import measure, merge
+    from diger.benchmark.latency import measure, merge
     from diger.model import load_model
     from diger.training.environment import hardware, pick_device
 
@@ -160,22 +160,54 @@ def bench(
     recipe: Annotated[str, typer.Option(help="Whose model and batch size to time.")] = "fast",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     alternative: Annotated[
-        bool, typer.Option(help="Time a T5 over code tokens as well (needs transformers).")
+        bool, typer.Option(help="Time the transformers library's T5 as well.")
     ] = True,
+    largest: Annotated[
+        int, typer.Option(help="Items of the largest generated catalogue; 0 for none.")
+    ] = 10_000_000,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for speed.json, speed.md and speed.svg.")
+    ] = None,
 ) -> None:
-    """Time training and ranking; on an otherwise idle machine, or the figures mean nothing."""
-    from diger.benchmark import benchmark
+    """Time training and decoding; on an otherwise idle machine, or the figures mean nothing."""
+    import importlib.util
+    import itertools
+    import os
+
+    from diger.benchmark import library, report, scale, training
+    from diger.bundle.writer import write_file
+    from diger.charts.export import to_svg
     from diger.config import load_recipe
     from diger.data.dataset import Dataset
     from diger.training.environment import hardware, pick_device
+    from diger.training.task import training_histories
 
     loaded = load_recipe(recipe)
     where = pick_device(device)
     dataset = Dataset.load(data)
+    if alternative and importlib.util.find_spec("transformers") is None:
+        raise DigerError("transformers is not installed; pip install it, or use --no-alternative")
+    sizes = tuple(size for size in (10**4, 10**5, 10**6, 10**7) if size <= largest)
+    about = {"dataset": dataset.name, "recipe": loaded.name, **hardware(where)}
+    about["load average at the start"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    parts = [training.training(loaded, dataset, where), scale.scale(loaded, sizes, where)]
+    if alternative:
+        longest = loaded.training.max_history
+        examples = training_histories(True, dataset, longest, where).length.cpu().numpy() - 1
+        parts.append(library.decoding(sizes, where))
+        parts.append(library.training(examples.clip(max=longest), longest, where))
     console = Console()
-    made_on = ", ".join(f"{k} {v}" for k, v in hardware(where).items())
-    console.print(f"{dataset.name}, recipe {loaded.name}; {made_on}", highlight=False)
+    measured = []
     with Console(stderr=True).status("measuring"):
-        for line in benchmark(loaded, dataset, where, alternative):
-            shown = f"{line.what:<38}{line.value:>10.1f} {line.unit:<11} {line.note}"
+        for line in itertools.chain(*parts):
+            of = "" if line.items is None else f"{line.items:,}"
+            shown = f"{line.what:<38}{of:>11}{line.value:>11.3f} {line.unit:<14} {line.note}"
             console.print(shown, highlight=False)
+            measured.append(line)
+    found = report.document(measured, about)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_file((json.dumps(found, indent=2) + "\n").encode(), out / "speed.json")
+        write_file(report.markdown(found).encode(), out / "speed.md")
+        if sizes:
+            write_file(to_svg(report.chart(found)).encode(), out / "speed.svg")
