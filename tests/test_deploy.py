@@ -65,8 +65,9 @@ def test_a_space_is_made_and_then_brought_up_to_date(run, hub, bundles):
     assert folders == {path.name for path in bundles.iterdir()}
     assert {"app.py", "pre-requirements.txt", "diger/hub/fetch.py"} <= space.files.keys()
     assert not [n for n in space.files if re.match("diger/(training|cli|deploy)/|dashboard", n)]
-    front = front_matter(space.files["README.md"])
-    assert f"gradio=={front['sdk_version']}\n".encode() in space.files["requirements.txt"]
+    version = front_matter(space.files["README.md"])["sdk_version"]
+    wanted = space.files["requirements.txt"].decode()
+    assert f"\ngradio[oauth,mcp]=={version}\n" in wanted
     for data in (*space.files.values(), *hub.blobs.values()):
         assert SECRET.encode() not in data and TOKEN.encode() not in data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -66,6 +67,8 @@ def deploy(
     with tempfile.TemporaryDirectory(prefix="diger-space-") as aside:
         built = build(chosen, checkpoints or [], out or Path(aside) / "space")
         if local:
+            # Told to end, it ends what it started and removes what it installed, as after Ctrl-C.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
             _print_built(built, built.notes)
             check_locally(built, chosen, secrets, say=typer.echo, stay=stay)
         else:

@@ -197,9 +197,10 @@ def _front_matter(card: Path, window: Window, pinned: Sequence[Pinned]) -> None:
     if not pinned:
         return
     lines = ["models:", *(f"  - {one.address.repo_id}" for one in pinned)]
-    if window.sdk == "gradio":
+    open_ones = [one for one in pinned if not one.private]  # building knows no secrets
+    if window.sdk == "gradio" and open_ones:
         lines.append("preload_from_hub:")
-        for one in pinned:
+        for one in open_ones:
             names = ",".join(one.files)
             lines.append(f"  - {one.address.repo_id} {names} {one.address.revision}")
     start, front, rest = card.read_text(encoding="utf-8").split("---\n", 2)

@@ -46,9 +46,10 @@ def check_locally(
     with tempfile.TemporaryDirectory(prefix="diger-deploy-") as base:
         environment = _environment(Path(base), {**built.variables, **secrets})
         begun = time.monotonic()
+        say("installing in a clean environment: some minutes")
         python = _install(built.folder, Path(base), environment)
         took = f"{time.monotonic() - begun:.0f} s"
-        say(f"installed in a clean environment in {took}: {_installed(python, environment)}")
+        say(f"installed in {took}: {_installed(python, environment)}")
         with _started(built.folder, python, window, environment, Path(base)) as address:
             say(f"answers at {address}, {time.monotonic() - begun:.0f} s after the beginning")
             for line in _run([python, "-c", window.ask, address], built.folder, environment):
