@@ -78,6 +78,7 @@ def serve(library: Library, settings: Settings, *, block: bool = True) -> Any:
         max_file_size="1kb",  # nothing is uploaded here
         prevent_thread_lock=not block,
         quiet=not block,
+        state_session_capacity=1000,  # each call of a program leaves one behind, of 120 KB
         app_kwargs={
             "exception_handlers": {FnIndexInferError: _no_such_function},
             "middleware": [Middleware(Guard)],
