@@ -382,6 +382,24 @@ def load_model(
     return model
 
 
+def assign_codes(bundle: str, vectors: np.ndarray) -> np.ndarray:
+    """Codes int64 (n, levels), suffix left away, of raw content vectors (n, dim).
+
+    A pure function of a batch, for a partition of Dask, Ray or Spark (docs/speed.md). Of `bundle`,
+    a path, only the tokenizer is kept; it is read once a process. The vectors are of the encoder
+    that the bundle names, all zeros for an item that has none.
+    """
+    transform, tokenizer = _assigner(bundle)
+    # The transformed batch is narrow; the raw one, which may be a memory map, is read in blocks.
+    return tokenizer.assign(transform.transform(vectors)).cpu().numpy()
+
+
+@lru_cache(maxsize=2)
+def _assigner(path: str) -> tuple[ContentTransform, Tokenizer]:
+    model = load_model(path)
+    return model.transform, model.tokenizer
+
+
 def _titles(items: pd.DataFrame) -> list[str | None]:
     titles = items["title"] if "title" in items else [None] * len(items)
     return [title if isinstance(title, str) else None for title in titles]

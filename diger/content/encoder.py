@@ -268,7 +268,7 @@ def _read_file(dataset: Dataset, path: Path, store: Path | None) -> ContentVecto
 
 def _load_npy(path: Path, n_items: int) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # one copy in memory, not two
     except (OSError, ValueError, EOFError) as error:
         raise DigerError(f"{path} is not a plain .npy array ({error})") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
