@@ -17,7 +17,12 @@ from diger.tokenizer.trie import Trie
 
 @torch.inference_mode()
 def item_log_probabilities(
-    model: Recommender, memory: Any, batch_size: int, trie: Trie, n_rows: int, chunk: int = 4096
+    model: Recommender,
+    memory: Any,
+    batch_size: int,
+    trie: Trie,
+    n_rows: int,
+    chunk: int | None = None,
 ) -> Tensor:
     """Log-probability in nats of every item, (B, n_rows); -inf for rows not in the trie.
 
@@ -29,9 +34,12 @@ def item_log_probabilities(
         batch_size: number of histories B in `memory`.
         trie: the catalogue.
         n_rows: width of the answer, more than the largest item row in the trie.
-        chunk: prefixes scored at once, which bounds memory at B x chunk x codebook size.
+        chunk: prefixes scored at once, which bounds memory at B x chunk x codebook size. By default
+            on a CPU so few that what a layer hands the next is still in its cache.
     """
     device = trie.item.device
+    if chunk is None:
+        chunk = max(1, (4096 if device.type == "cpu" else 65536) // batch_size)
     scores = torch.zeros(batch_size, 1, device=device)
     prefixes = torch.zeros(1, 0, dtype=torch.long, device=device)
     for depth in range(trie.length):
