@@ -80,6 +80,9 @@ def test_what_an_item_lacks_is_estimated_from_what_it_has():
     assert gaps.vectors[[8, 9], 4:] == pytest.approx(whole.vectors[[8, 9], 4:], abs=0.05)
     nothing = fuse({"a": source(a, [7]), "b": source(b, [7])}, {"a": 1.0, "b": 1.0})
     assert nothing.missing[7] and not nothing.vectors[7].any()
+    assert whole.told["b"] > 0.99
+    chance = {"a": source(a), "b": source(rng.normal(size=(400, 3)))}
+    assert fuse(chance, {"a": 1.0, "b": 1.0}).told["b"] < 0.1
 
 
 def test_a_newcomer_known_by_one_source_stands_where_an_item_without_the_other_does():

@@ -35,6 +35,8 @@ class Fused:
     missing: np.ndarray  # bool (items,), items that no source knows
     known: np.ndarray  # bool (items, sources), which sources each item had
     alone: tuple[np.ndarray, np.ndarray]
+    told: dict[str, float]  # share of each other source's variance that the first one predicts,
+    # on the tenth of the items that the estimate was not fitted on; below 0 where it misleads
 
     def newcomer(self, transform: ContentTransform) -> ContentTransform:
         """What `transform` is to fused vectors, for an item known by the first source alone."""
@@ -74,16 +76,19 @@ def fuse(sources: Mapping[str, ContentVectors], weights: Mapping[str, float]) ->
         scales.append(scale)
         blocks.append(block)
     others = [_ridge(blocks, known, [0], other, names) for other in range(1, len(names))]
-    alone = scales[0] * np.concatenate([np.eye(blocks[0].shape[1]), *others], axis=1)
+    alone = scales[0] * np.concatenate(
+        [np.eye(blocks[0].shape[1]), *(m for m, _ in others)], axis=1
+    )
+    told = {name: share for name, (_, share) in zip(names[1:], others, strict=True)}
     filled = [block.copy() for block in blocks]
     for pattern in np.unique(known, axis=0):
         has, lacks = np.flatnonzero(pattern).tolist(), np.flatnonzero(~pattern).tolist()
         rows = (known == pattern).all(axis=1)
         for target in lacks if len(has) else ():
             given = np.concatenate([blocks[s][rows] for s in has], axis=1)
-            filled[target][rows] = given @ _ridge(blocks, known, has, target, names)
+            filled[target][rows] = given @ _ridge(blocks, known, has, target, names)[0]
     vectors = np.concatenate(filled, axis=1).astype(np.float32)
-    return Fused(vectors, np.logical_not(known.any(axis=1)), known, (means[0], alone))
+    return Fused(vectors, np.logical_not(known.any(axis=1)), known, (means[0], alone), told)
 
 
 def _ridge(
@@ -92,8 +97,11 @@ def _ridge(
     given: list[int],
     target: int,
     names: tuple[str, ...],
-) -> np.ndarray:
-    """Map (width of `given`, width of `target`) fitted on items that have all of them."""
+) -> tuple[np.ndarray, float]:
+    """Map (width of `given`, width of `target`) fitted on items that have all of them.
+
+    And the share of the target's variance that it predicts of items it was not fitted on.
+    """
     both = np.flatnonzero(known[:, [*given, target]].all(axis=1))
     if len(both) < 20:
         of = " and ".join(names[s] for s in given)
@@ -112,7 +120,8 @@ def _ridge(
         return float(np.square(x[held] @ found - y[held]).sum())
 
     best = min(_PENALTIES, key=error)
-    return _solve(x.T @ x, x.T @ y, best * size)
+    share = 1 - error(best) / float(np.square(y[held]).sum())
+    return _solve(x.T @ x, x.T @ y, best * size), share
 
 
 def _solve(gram: np.ndarray, cross: np.ndarray, penalty: float) -> np.ndarray:

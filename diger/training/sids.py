@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ class Content:
         known: bool (items, sources): which sources each item had.
         weights: of the sources, by name.
         revisions: of what made each source, in the same order.
+        told: how much of the others the first source tells, see `diger.content.fuse.Fused`.
     """
 
     raw: ContentVectors
@@ -58,6 +60,7 @@ class Content:
     known: np.ndarray
     weights: dict[str, float]
     revisions: list[str]
+    told: Mapping[str, float] = field(default_factory=dict)
 
     def moved(self, mixing: np.ndarray | None, offsets: np.ndarray | None) -> Content:
         """After joint training that mapped the content by `mixing` (width, width), then added
@@ -125,7 +128,7 @@ def load_content(recipe: Recipe, dataset: Dataset, folder: Path) -> Content:
     raw = replace(first, vectors=fused.vectors, missing=fused.missing)
     vectors = transform.transform(fused.vectors, fused.missing)
     newcomer = fused.newcomer(transform)
-    return Content(raw, transform, newcomer, vectors, fused.known, weights, revisions)
+    return Content(raw, transform, newcomer, vectors, fused.known, weights, revisions, fused.told)
 
 
 def _source(name: str, recipe: Recipe, dataset: Dataset, folder: Path) -> ContentVectors:
