@@ -109,6 +109,16 @@ def connected_command(folder: Path, *arguments: object) -> str:
     return command(*arguments)
 
 
+def writing(folder: Path, into: Path) -> dict[str, tuple[object, ...]]:
+    """Commands that write, with `into` for their outputs."""
+    return {
+        "prepare": ("prepare", "made-up", "--out", into / "made-up"),
+        "train": ("train", "popularity", "--data", folder / "data", "--out", into / "trained"),
+        "sids": ("sids", folder / "out", "--out", into / "sids.csv"),
+        "pull": ("pull", REPO, "--out", into / "pulled"),
+    }
+
+
 def _none_or_whole(folder: Path) -> None:
     assert not (folder / "out").exists() or content(folder / "out")
 

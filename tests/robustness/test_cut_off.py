@@ -10,7 +10,7 @@ import re
 
 import pytest
 from apart import attempt, killed
-from deeds import DEEDS, connected_command
+from deeds import DEEDS, connected_command, writing
 from hub_server import Hub
 
 KILLS = 2
@@ -42,28 +42,18 @@ def test_cut_off_and_the_same_again(folder, deed):
     assert deed.left(folder) == left
 
 
-def writing(folder, into):
-    """Commands that write, with `into` for their outputs."""
-    return {
-        "prepare": ("prepare", "made-up", "--out", into / "made-up"),
-        "train": ("train", "popularity", "--data", folder / "data", "--out", into / "trained"),
-        "sids": ("sids", folder / "out", "--out", into / "sids.csv"),
-        "pull": ("pull", "ann/toys", "--out", into / "pulled"),
-    }
-
-
-@pytest.mark.parametrize("name", ["prepare", "train", "sids", "pull"])
 @pytest.mark.parametrize(
     "how", [{"unprivileged": True}, {"file_size": 0}], ids=["read-only", "full"]
 )
-def test_a_command_without_room(folder, name, how):
+def test_commands_without_room(folder, how):
     DEEDS["training, static"].prepare(folder)
     DEEDS["pull"].prepare(folder)
     into = folder / "into"
     into.mkdir()
     if "unprivileged" in how:
         into.chmod(0o555)
-    outcome = attempt(connected_command, folder, *writing(folder, into)[name], **how)
-    assert not outcome.fault
-    assert re.match(r"error: .+(Permission denied|File too large)", outcome.value), outcome
-    assert outcome.value.count("\n") == 1 and not list(into.iterdir())
+    for arguments in writing(folder, into).values():
+        outcome = attempt(connected_command, folder, *arguments, **how)
+        assert not outcome.fault
+        assert re.match(r"error: .+(Permission denied|File too large)", outcome.value), outcome
+        assert outcome.value.count("\n") == 1 and not list(into.iterdir())
