@@ -12,10 +12,13 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from diger.benchmark.clock import Measurement, Times, timed
+from diger.benchmark.training import matmul_rate
 from diger.config import BackboneConfig, Recipe
 from diger.decoding.beam import constrained_beam_search
+from diger.decoding.exact import item_log_probabilities
 from diger.recommender.base import Recommender, encode_items
 from diger.recommender.build import build_backbone
 from diger.tokenizer.trie import Trie
@@ -24,6 +27,7 @@ from diger.training.loop import peak_memory
 CODES, LEVELS = 256, 3
 HISTORY, BEAM = 8, 20
 USERS, BATCH = 100, 256
+EXACT = 10_000  # items up to which every one is scored as well
 
 
 def generated_sids(n_items: int, seed: int = 0) -> np.ndarray:
@@ -74,9 +78,26 @@ def scale(recipe: Recipe, sizes: tuple[int, ...], device: torch.device) -> Itera
         yield line(alone, "one user", "ms", note, 1000.0)
         together = search_times(model, codes, trie, BATCH, 5)
         yield line(together, f"a batch of {BATCH}", "ms a user", note, 1000.0 / BATCH)
+        if n <= EXACT:
+            yield exact(model, codes, trie)
         peak = peak_memory(device) / 2**20
         yield Measurement("peak memory", peak, "MiB", "whole process so far", items=n)
         del sids, trie, model, codes
+
+
+def exact(model: Recommender, sids: torch.Tensor, trie: Trie, users: int = 8) -> Measurement:
+    """Scores of all items for a few histories, against the floor of their matrix products."""
+    device = sids.device
+    items = torch.arange(users * HISTORY, device=device).view(users, HISTORY) % len(sids)
+    with torch.inference_mode():
+        memory = encode_items(model, sids, items, torch.full((users,), HISTORY, device=device))
+    score = partial(item_log_probabilities, model, memory, users, trie, len(sids))
+    with FlopCounterMode(display=False) as counter:
+        score()
+    floor = counter.get_total_flops() / matmul_rate(device)
+    took = timed(score, device, 5)
+    note = f"{users} histories; {took.median / floor:.2f} times the arithmetic floor"
+    return took.measurement("scores of all items", "s", note, items=len(sids))
 
 
 def search_times(
