@@ -10,7 +10,13 @@ from diger.bundle import tables
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
 from diger.statistics.paired import Paired, pair, refusals
-from diger.statistics.verdict import Claim, choose_group, claim, judge
+from diger.statistics.verdict import (
+    Claim,
+    choose_group,
+    choose_pair,
+    judge,
+    summary_claim,
+)
 
 BASELINE = "static"
 
@@ -25,23 +31,26 @@ def claims(lens: Lens, metric: str, *, simulated: bool) -> list[Claim]:
     for dataset in whole.datasets:
         row = whole.summary[whole.summary["dataset"] == dataset].iloc[0]
         if bool(row["simulated"]) == simulated:
-            made.append(_claim(whole, dataset, metric, simulated))
+            made.append(_claim(whole, dataset, metric))
     return [one for one in judge(made) if one.dataset in lens.datasets]
+
+
+def claim_of(lens: Lens, dataset: str, metric: str) -> Claim | None:
+    """The judged claim about a dataset: what a title may say of a change there."""
+    both = [c for told in (False, True) for c in claims(lens, metric, simulated=told)]
+    return next((c for c in both if c.dataset == dataset and c.difference is not None), None)
 
 
 def chosen(lens: Lens, dataset: str) -> tuple[pd.Series, pd.Series]:
     """Summary rows of static and the challenger on a dataset.
 
     Raises:
-        DigerError: one of them has no runs there.
+        DigerError: they have no runs there that can be paired.
     """
-    rows = []
-    for method in (BASELINE, lens.view.challenger):
-        row = choose_group(lens.summary, dataset, method)
-        if row is None:
-            raise DigerError(f"no {method} runs on {lens.title(dataset)}")
-        rows.append(row)
-    return rows[0], rows[1]
+    try:
+        return choose_pair(lens.summary, dataset, lens.view.challenger, BASELINE)
+    except DigerError as error:
+        raise DigerError(f"{lens.title(dataset)}: {error}") from None
 
 
 def comparable(lens: Lens, dataset: str, metric: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -87,24 +96,14 @@ def hashes_of(lens: Lens, *rows: pd.Series) -> tuple[str, ...]:
     return tuple(b.hash for row in rows for b in lens.library.of_group(row["group"]))
 
 
-def _claim(lens: Lens, dataset: str, metric: str, simulated: bool) -> Claim:
-    title = lens.title(dataset)
-    try:
-        baseline, arm = chosen(lens, dataset)
-    except DigerError as error:
-        return Claim(dataset, title, simulated, metric, reason=str(error))
-    a, b = lens.library.of_group(baseline["group"]), lens.library.of_group(arm["group"])
+def _claim(lens: Lens, dataset: str, metric: str) -> Claim:
+    rows = lens.summary[lens.summary["dataset"] == dataset]
+    seen = tuple(h for group in rows["group"] for h in _hashes(lens.library.of_group(group)))
+    method = lens.view.challenger
+    about = {"title": lens.title(dataset), "metric": metric, "baseline": BASELINE}
     return lens.remember(
-        ("claim", _hashes(a), _hashes(b), metric),
-        lambda: claim(
-            a,
-            b,
-            dataset=dataset,
-            title=title,
-            simulated=simulated,
-            metric=metric,
-            names=(str(baseline["arm"]), str(arm["arm"])),
-        ),
+        ("claim", method, metric, dataset, seen),
+        lambda: summary_claim(rows, lens.library.of_group, dataset, method, **about),
     )
 
 

@@ -8,15 +8,19 @@ ever shown; the same bundles in another session or another filter cost nothing a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 
 import pandas as pd
 
 from dashboard.sources import Found
 from diger.bundle.reader import BrokenBundle, Bundle
+from diger.errors import DigerError
 from diger.memory import Memory
+from diger.names import CHALLENGERS
 from diger.statistics.runs import repeated, runs_frame, summary_frame
-from diger.statistics.verdict import choose_group
+from diger.statistics.verdict import choose_group, choose_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,8 @@ class Library:
         runs: `diger.statistics.runs.runs_frame` of the bundles that count.
         summary: `diger.statistics.runs.summary_frame` of the same.
         variants: groups beside the one that stands for their method on their data
-            (`diger.statistics.verdict.choose_group`): other decays, gradients, starts, recipes.
+            (`diger.statistics.verdict.choose_group`) or is compared (`choose_pair`): other
+            decays, gradients, starts, recipes.
         memory: shared results.
     """
 
@@ -91,4 +96,7 @@ def _variants(summary: pd.DataFrame) -> frozenset[str]:
         row = choose_group(rows, dataset, method)
         assert row is not None  # its method is there
         standing.add(row["group"])
+    for dataset, method in product(summary["dataset"].unique(), CHALLENGERS):
+        with suppress(DigerError):  # nothing to compare it with
+            standing |= {row["group"] for row in choose_pair(summary, dataset, method)}
     return frozenset(summary["group"]) - standing

@@ -144,7 +144,7 @@ def test_filters_hold_everywhere(library):
     one = lens(library, data=("alpha",), arms=("static", "sasrec"))
     assert set(one.runs["dataset"]) == {"alpha"} and set(one.summary["arm"]) == {"static", "sasrec"}
     found = panels(library, data=("alpha",), arms=("static", "sasrec"))
-    assert "no differentiable runs on Alpha" in found["main_metric"].missing
+    assert "Alpha: no differentiable runs" in found["main_metric"].missing
     simulated = panels(library, data=("demo",))
     assert "no real data" in simulated["main_metric"].missing
     assert "demo" in simulated["simulated"].finding

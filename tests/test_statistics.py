@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from diger.errors import DigerError
 from diger.statistics.bootstrap import (
@@ -118,3 +119,13 @@ def test_holm_by_hand():
     assert holm([]) == []
     with pytest.raises(DigerError, match=r"1\.5"):
         holm([1.5])
+
+
+def test_the_interval_is_the_one_that_p_goes_with():
+    rng = np.random.default_rng(0)
+    users = rng.random((3, 500))
+    for shifts in ((0.02, 0.02, 0.021), (0.0, 0.03, 0.01), (-0.03, 0.02, 0.04)):
+        found = compare(users, users + np.array(shifts)[:, None], (0, 1, 2))
+        assert found.interval.holds(0) == (found.p_value > 0.05)
+        student = stats.ttest_1samp(shifts, 0).confidence_interval()
+        assert found.interval.low <= student.low + 1e-9

@@ -16,6 +16,7 @@ from diger.errors import DigerError
 from diger.statistics import (
     choose_group,
     claim,
+    dataset_claim,
     holm,
     in_words,
     judge,
@@ -285,3 +286,19 @@ def test_frozen_sids_of_a_file_do_not_stand_for_static(tmp_path):
     write_run(tmp_path)
     _, summary = summarise(opened(tmp_path))
     assert choose_group(summary, "toys", "static")["tokenizer"] == "residual-kmeans"
+
+
+def test_arms_are_paired_on_the_same_content_and_named_by_it(tmp_path):
+    fused = {"name": "fused", "content": {"sources": {"text": 1.0, "behaviour": 1.0}}}
+    for seed in range(3):  # more seeds, and the best validation, on text
+        write_run(tmp_path, seed=seed, quality=0.5)
+    for seed in range(2):
+        for method in ("static", "differentiable"):
+            name = f"fused-{method}-{seed}"
+            write_run(tmp_path, method=method, seed=seed, whole_recipe=fused, name=name)
+    bundles = opened(tmp_path)
+    one = dataset_claim(bundles, dataset="toys", title="Toys")
+    assert (one.baseline, one.difference.seeds) == ("static on text and behaviour", 2)
+    assert one.arm == "differentiable (no decay) on text and behaviour"
+    text = [b for b in bundles if not (b.name.startswith("fused-static"))]
+    assert "same content" in dataset_claim(text, dataset="toys", title="Toys").reason

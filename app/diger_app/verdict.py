@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from diger.bundle.reader import Bundle
 from diger.memory import Memory
-from diger.statistics.runs import runs_frame, summary_frame
-from diger.statistics.verdict import Claim, choose_group, claim, judge
+from diger.statistics.verdict import Claim, dataset_claim, judge
 from diger_app.library import Library
 from diger_app.render.text import esc
 from diger_app.shelf import Shelf
 
 METRIC = "ndcg@10"
-ARMS = ("static", "differentiable")
 _cache = Memory()
 
 
@@ -28,43 +25,13 @@ def verdict(library: Library, shelf: Shelf) -> str:
 
 
 def _claim(shelf: Shelf) -> Claim:
-    runs = runs_frame(shelf.runs)
-    summary = summary_frame(runs)
-    name = str(runs["dataset"].iloc[0])
-    rows = [choose_group(summary, name, method) for method in ARMS]
-    if rows[0] is None or rows[1] is None:
-        return Claim(shelf.key, shelf.label, shelf.simulated, METRIC, reason="one arm is missing")
-
-    def of(group: str) -> list[Bundle]:
-        pairs = zip(shelf.runs, runs["group"], strict=True)
-        return [bundle for bundle, its in pairs if its == group]
-
-    return claim(
-        of(rows[0]["group"]),
-        of(rows[1]["group"]),
-        dataset=shelf.key,
-        title=shelf.label,
-        simulated=shelf.simulated,
-        metric=METRIC,
-        names=ARMS,
-    )
+    return dataset_claim(shelf.runs, dataset=shelf.key, title=shelf.label, metric=METRIC)
 
 
 def _sentence(one: Claim) -> str:
-    found = one.difference
-    assert found is not None
-    said = {
-        "better": "better than static",
-        "worse": "worse than static",
-        "no difference shown": "no difference from static shown",
-        "too few seeds": "no verdict, too few seeds",
-    }[one.outcome]
-    band = found.lift_interval
-    between = f", 95 %: {band.low:+.1%} to {band.high:+.1%}" if band else ""
-    lift = "" if found.lift is None else f" ({found.lift:+.1%} {METRIC}{between}"
-    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
-    end = f"; {seeds})" if lift else f" ({seeds})"
+    said = one.outcome if one.outcome == "no difference shown" else f"{one.outcome} than static"
+    said = "no verdict, too few seeds" if one.outcome == "too few seeds" else said
     return (
-        f'<p class="verdict"><b>Measured on {esc(one.title)}, differentiable SIDs:</b> '
-        f"{said}{lift}{end}.</p>"
+        f'<p class="verdict"><b>Measured on {esc(one.title)}, differentiable against static '
+        f"SIDs:</b> {said} ({METRIC} {one.numbers()}).</p>"
     )

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboard.analysis import BASELINE, claims, comparable, hashes_of
+from dashboard.analysis import BASELINE, claims, comparable
 from dashboard.panel import Figure, Lens, Page, Panel
 from dashboard.published import published
 from diger.charts import lift
 from diger.charts.tables import claims_table
 from diger.errors import DigerError
-from diger.statistics.verdict import Claim, choose_group, in_words
+from diger.statistics.verdict import Claim, in_words
 
 _ON_PAPER = (
     *("dataset", "metric", "arm", "baseline value", "arm value", "lift", "95 % interval"),
     *("difference of each seed", "p, Holm", "p of the randomisation test", "verdict", "why blank"),
 )
 _READING = (
-    "The triangle is the mean lift over seeds, the bar its 95 % bootstrap interval over seeds and "
-    "users, each small tick one seed."
+    "The triangle is the mean lift over seeds, each small tick one seed. The bar is the 95 % "
+    "interval that goes with p: it spans a t-interval over seeds and a bootstrap over seeds and "
+    "users."
 )
 
 
@@ -49,9 +50,10 @@ def details(lens: Lens) -> Panel:
         f"{len(found) - len(compared)} not possible",
         figures=(Figure(table=claims_table(found), paper=_ON_PAPER),),
         notes=(
-            "The family of claims, declared beforehand: on every real dataset static against one "
-            f"{lens.view.challenger} arm, the one with the most seeds and the best validation "
-            "mean. Its p-values are Holm-adjusted within each metric.",
+            "The family of claims, declared beforehand: on every real dataset one static arm "
+            f"against one {lens.view.challenger} arm of the same content, tokenizer and training, "
+            "the pair with the most seeds and the best validation mean. Its p-values are "
+            "Holm-adjusted within each metric.",
             "The randomisation test is about these trained models, not about the method.",
         ),
         terms=("verdict", "interval", "Holm", "randomisation test", "lift"),
@@ -117,7 +119,7 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     if not known:
         return Panel(key=key, finding=finding, blank=blank, missing="; ".join(blank) or finding)
     frame, seeds = lift_frames(known, challenger)
-    rows = [choose_group(lens.summary, c.dataset, m) for c in known for m in (BASELINE, challenger)]
+    used = [b.hash for c in known for g in c.groups for b in lens.library.of_group(g)]
     return Panel(
         key=key,
         finding=finding,
@@ -125,7 +127,7 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
         notes=(_READING, *_cautions(lens, known)),
         terms=("lift", "interval", "verdict", "static", challenger, metric.split("@")[0] + "@k")
         + (("simulated",) if simulated else ()),
-        hashes=hashes_of(lens, *[row for row in rows if row is not None]),
+        hashes=tuple(used),
         blank=blank,
     )
 
@@ -137,10 +139,6 @@ def lift_frames(known: list[Claim], method: str) -> tuple[pd.DataFrame, pd.DataF
         found = one.difference
         assert found is not None and found.lift is not None
         band = found.lift_interval
-        words = f"{found.lift:+.1%}"
-        words += f"  [{band.low:+.1%}, {band.high:+.1%}]" if band else ""
-        count = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
-        verdict = "" if one.outcome == "too few seeds" else f"{one.outcome}, "
         records.append(
             {
                 "title": one.title,
@@ -148,7 +146,7 @@ def lift_frames(known: list[Claim], method: str) -> tuple[pd.DataFrame, pd.DataF
                 "lift": found.lift,
                 "low": band.low if band else float("nan"),
                 "high": band.high if band else float("nan"),
-                "label": f"{words}  {verdict}{count}",
+                "label": one.words(),
                 "arm": one.arm,
                 "baseline": one.baseline,
             }

@@ -7,7 +7,17 @@ from diger.statistics.bootstrap import Difference, Interval, compare
 from diger.statistics.paired import Paired, pair, refusals
 from diger.statistics.randomisation import randomisation_p
 from diger.statistics.runs import runs_frame, summarise, summary_frame
-from diger.statistics.verdict import Claim, choose_group, claim, holm, in_words, judge
+from diger.statistics.verdict import (
+    Claim,
+    choose_group,
+    choose_pair,
+    claim,
+    dataset_claim,
+    holm,
+    in_words,
+    judge,
+    summary_claim,
+)
 
 __all__ = [
     "Claim",
@@ -15,8 +25,10 @@ __all__ = [
     "Interval",
     "Paired",
     "choose_group",
+    "choose_pair",
     "claim",
     "compare",
+    "dataset_claim",
     "holm",
     "in_words",
     "judge",
@@ -25,5 +37,6 @@ __all__ = [
     "refusals",
     "runs_frame",
     "summarise",
+    "summary_claim",
     "summary_frame",
 ]

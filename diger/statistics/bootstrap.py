@@ -5,11 +5,12 @@ replacement and, independently, users with replacement, the same for all seeds d
 pigeonhole bootstrap", Annals of Applied Statistics 2007). Both arms keep the same seeds and users
 in every replicate: the comparison is paired.
 
-The interval is a guide. It is too wide, at most by the square root of 3, where what differs between
-seeds is mostly which users they serve; it is too narrow where whole seeds differ and there are few
-of them, because a handful of seeds cannot show how far apart others might lie. A verdict therefore
-does not rest on it alone: p is the larger one of the bootstrap's and of a t-test over the seeds'
-differences, which knows how few they are. Every seed's difference stands beside it.
+That alone is too narrow where whole seeds differ and there are few of them, because a handful of
+seeds cannot show how far apart others might lie. So p is the larger one of the bootstrap's and of a
+t-test over the seeds' differences, which knows how few they are, and the interval is the one that
+goes with this p: from the lower of the two lower ends to the higher of the two upper ones, the
+values that one of the two tests does not reject. 0 is outside exactly where p is below 0.05 (up to
+the one replicate added to the count).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
 from diger.errors import DigerError
 
@@ -29,7 +30,7 @@ _CHUNK = 250  # replicates drawn at once, to bound memory
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval that holds `level` of the replicates."""
+    """What a test at 1 - `level` does not reject."""
 
     low: float
     high: float
@@ -95,7 +96,7 @@ def compare(
         arm: (seeds, users) of the same seeds and users in the same order.
         seeds: the seeds' numbers.
         samples: bootstrap replicates.
-        level: share of the replicates that the intervals hold.
+        level: of the intervals.
         random_seed: of the replicates, so that the same runs always give the same interval.
     """
     a, b = np.asarray(baseline, np.float64), np.asarray(arm, np.float64)
@@ -112,10 +113,13 @@ def compare(
     if len(seeds) > 1:
         resampled_a, resampled_b = replicates(a, b, samples, random_seed)
         differences = resampled_b - resampled_a
-        interval = percentile_interval(differences, level)
+        over_seeds = t_interval(means_b - means_a, level)
+        interval = _hull(percentile_interval(differences, level), over_seeds)
         p_value = max(two_sided_p(differences), t_test_p(means_b - means_a))
         if (resampled_a > 0).all():
-            lift_interval = percentile_interval(resampled_b / resampled_a - 1, level)
+            relative = Interval(over_seeds.low / mean_a, over_seeds.high / mean_a, level)
+            ratios = percentile_interval(resampled_b / resampled_a - 1, level)
+            lift_interval = _hull(ratios, relative)
     return Difference(
         baseline=mean_a,
         arm=mean_b,
@@ -183,6 +187,23 @@ def t_test_p(differences: np.ndarray) -> float:
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
     return float(2 * stdtr(count - 1, -abs(mean) / (spread / math.sqrt(count))))
+
+
+def t_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
+    """Student's interval of a mean, for two values or more.
+
+    >>> found = t_interval(np.array([1.0, 2.0, 3.0]))
+    >>> round(found.low, 2), round(found.high, 2)
+    (-0.48, 4.48)
+    """
+    count, mean = len(differences), float(differences.mean())
+    spread = float(differences.std(ddof=1)) / math.sqrt(count)
+    half = float(stdtrit(count - 1, (1 + level) / 2)) * spread
+    return Interval(mean - half, mean + half, level)
+
+
+def _hull(a: Interval, b: Interval) -> Interval:
+    return Interval(min(a.low, b.low), max(a.high, b.high), a.level)
 
 
 def _unique_columns(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from diger.bundle import documents
 from diger.bundle.documents import Config, OriginEntry, is_number
 from diger.bundle.reader import Bundle
 from diger.bundle.settings import settings
+from diger.names import SID_METHODS
 
 # Phases that are not part of making the model.
 _NOT_TRAINING = frozenset(("evaluation", "this sitting"))
@@ -28,7 +29,7 @@ def runs_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
 
     Columns: `bundle, path, hash, kind`; `dataset, title, simulated, fingerprint, split, users,
     items`; `method, decay, noise, arm, origin, group, variant, recipe, backbone,
-    tokenizer, seed`; `decoding,
+    tokenizer, seed, content, setting, way`; `decoding,
     test_users` of the headline test result; `parameters, memory_bytes, seconds` (all but
     evaluation), `seconds_<phase>`, `epochs, selected_epoch, device, cpu, threads, code_version`;
     then `test_<metric>`, `validation_<metric>`, `corrected_<metric>` (test, collision-corrected)
@@ -68,6 +69,9 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
         "recipe": str(about.recipe.get("name") or ""),
         "backbone": about.backbone,
         "tokenizer": str(about.tokenizer.get("kind") or ""),
+        "content": content_of(about),
+        "setting": _digest(shared := _shared_settings(about)),
+        "way": _digest({k: v for k, v in shared.items() if not k.startswith(_MEANING)}),
         "seed": -1 if about.seed is None else about.seed,
         "decoding": str((test or {}).get("decoding") or ""),
         "test_users": _or_nan((test or {}).get("users")),
@@ -128,11 +132,19 @@ def _seconds(about: Config) -> dict[str, float]:
 def _arm_names(frame: pd.DataFrame) -> list[str]:
     """Plain labels where a dataset has one group of them, else with recipe and digest.
 
-    The group with the most seeds keeps the plain label; of equals the one whose recipe is called
+    Where a dataset has SIDs of several contents, what is not text is named first. The group with
+    the most seeds keeps the plain label; of equals the one whose recipe is called
     like the method, or else the first.
     """
     names: dict[str, str] = {}
-    for (_, label), part in frame.groupby(["dataset", "arm"], sort=False):
+    several = frame[frame["content"] != ""].groupby("dataset")["content"].nunique() > 1
+    labels = [
+        arm + (_ON.get(content, f" on {content}") if several.get(dataset, False) else "")
+        for dataset, arm, content in zip(
+            frame["dataset"], frame["arm"], frame["content"], strict=True
+        )
+    ]
+    for (_, label), part in frame.assign(arm=labels).groupby(["dataset", "arm"], sort=False):
         seeds = part.groupby("group", sort=False)["seed"].nunique()
         one = part.drop_duplicates("group").set_index("group")
         own = one["recipe"] == one["method"]
@@ -145,6 +157,15 @@ def _arm_names(frame: pd.DataFrame) -> list[str]:
             suffix = f" [{shown}]" if place else ""
             names[group] = f"{label}{suffix}"
     return [names[group] for group in frame["group"]]
+
+
+_ON = {
+    "": "",
+    "text": "",
+    "given": "",
+    "both": " on text and behaviour",
+    "random": " on random codes",
+}
 
 
 def _origin(about: Config) -> str:
@@ -164,6 +185,34 @@ def _origin(about: Config) -> str:
 
 def _label(origin: OriginEntry) -> str:
     return arm_label(*(part or "none" for part in origin.arm.parts))
+
+
+def content_of(about: Config) -> str:
+    """What SIDs were made of: `text`, `behaviour`, `both`, or the sources' names; "" without SIDs.
+
+    `random` where the codebooks were drawn at random, `given` where the SIDs came from a file.
+    """
+    if about.arm.method not in SID_METHODS:
+        return ""
+    tokenizer = about.recipe.get("tokenizer") or {}
+    if about.tokenizer.get("kind") == "file" or tokenizer.get("file"):
+        return "given"
+    if (tokenizer.get("kmeans") or {}).get("random"):
+        return "random"
+    told = [source.name for source in about.content.sources if source.weight != 0]
+    named = (about.recipe.get("content") or {}).get("sources") or {"text": 1.0}
+    names = sorted(told or [name for name, weight in named.items() if weight], reverse=True)
+    return "both" if names == ["text", "behaviour"] else " and ".join(names)
+
+
+# What makes SIDs mean something; and what arms must share, besides data and split.
+_MEANING = ("content.", "tokenizer.kmeans.random")
+_SETTING = ("content.", "tokenizer.", "backbone.", "training.")
+
+
+def _shared_settings(about: Config) -> dict[str, Any]:
+    counted = settings(about.recipe, about.arm.method)
+    return {k: v for k, v in counted.items() if k.startswith(_SETTING)} | {"on": about.backbone}
 
 
 def _recipe_digest(about: Config) -> str:
@@ -188,6 +237,9 @@ _COLUMNS = (
     *(
         "backbone",
         "tokenizer",
+        "content",
+        "setting",
+        "way",
         "seed",
         "decoding",
         "test_users",
@@ -209,6 +261,7 @@ _KEYS = ["dataset", "group"]
 _SHARED = (
     *("title", "simulated", "fingerprint", "split", "users", "items", "arm", "origin", "method"),
     *("decay", "noise", "recipe", "backbone", "tokenizer", "decoding"),
+    *("content", "setting", "way"),
 )
 _COSTS = ("seconds", "memory_bytes", "parameters")
 _MEASURED = ("test_", "validation_", "corrected_")

@@ -1,19 +1,24 @@
 """Is one method better than another, dataset by dataset, and what may be said of all of them?
 
-The family of claims is fixed before any test figure is read: on every real dataset, the baseline
-against *one* arm of the other method, the one with the most seeds and, among equals, the best
-validation mean. A claim is "better" or "worse" only if its Holm-adjusted p is at most 0.05, at
-least three seeds stand behind it, and every seed's difference points the same way. Simulated data
+The one place where claims are made: what both windows and the studies say of a change is a `Claim`
+of this file, in its words and with its interval.
+
+The family of claims is fixed before any test figure is read: on every real dataset, *one* pair of a
+baseline arm and an arm of the other method that share content, tokenizer, backbone and training; of
+several the pair with the most seeds and, among equals, the best validation mean. A claim is
+"better" or "worse" only if its Holm-adjusted p is at most 0.05, at least three seeds stand behind
+it, and every seed's difference points the same way. Simulated data
 is compared the same way, but apart: it is in no family and in no count.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from diger.bundle.reader import Bundle
@@ -21,6 +26,7 @@ from diger.errors import DigerError
 from diger.statistics.bootstrap import Difference, compare
 from diger.statistics.paired import pair
 from diger.statistics.randomisation import randomisation_p
+from diger.statistics.runs import repeated, runs_frame, summary_frame
 
 # Holm's correction for a family of claims that was declared beforehand.
 
@@ -48,6 +54,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 MIN_SEEDS = 3
+BOUND = 0.05
+"""Lifts within this much of no change count as equal, where the whole interval is within."""
 Outcome = Literal["better", "worse", "no difference shown", "too few seeds", "not compared"]
 
 
@@ -64,6 +72,7 @@ class Claim:
         randomisation_p: over users; about these trained models, not about the method.
         outcome: what may be said.
         alone: seeds that only one of the two arms has, left out.
+        groups: of the baseline's and the arm's runs, as in `diger.statistics.runs`.
     """
 
     dataset: str
@@ -78,6 +87,61 @@ class Claim:
     randomisation_p: float | None = None
     outcome: Outcome = "not compared"
     alone: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def asserts(self) -> bool:
+        """Whether a change may be spoken of."""
+        return self.outcome in ("better", "worse")
+
+    @property
+    def equal(self) -> bool:
+        """Whether all of the interval is within `BOUND` of no change."""
+        band = self.difference.lift_interval if self.difference else None
+        return band is not None and self._enough and band.low > -BOUND and band.high < BOUND
+
+    @property
+    def _enough(self) -> bool:
+        return self.difference is not None and self.difference.seeds >= MIN_SEEDS
+
+    def numbers(self) -> str:
+        """Lift, interval, p and seeds; every seed on one side is said."""
+        found = self.difference
+        if found is None:
+            return ""
+        words = "" if found.lift is None else f"{found.lift:+.1%}"
+        if found.lift_interval:
+            words += f" [{found.lift_interval.low:+.1%}, {found.lift_interval.high:+.1%}]"
+        if found.seeds == 1:
+            return f"{words}, one seed".removeprefix(", ")
+        if found.p_value is not None:
+            words += f", p {p_words(found.p_value)}"
+            if self.adjusted_p is not None:
+                words += f" ({p_words(self.adjusted_p)} corrected)"
+        words += f", {found.seeds} seeds"
+        if found.same_sign:
+            words += f", all {'above' if found.difference > 0 else 'below'}"
+        return words.removeprefix(", ")
+
+    def words(self) -> str:
+        """What may be said of a change, with its numbers."""
+        if self.difference is None:
+            return "not compared"
+        said = "no verdict" if self.outcome == "too few seeds" else self.outcome
+        return f"{said} ({self.numbers()})"
+
+
+def p_words(p: float) -> str:
+    """A p-value to two digits.
+
+    >>> p_words(0.034), p_words(0.0004), p_words(1.0)
+    ('.03', '<.001', '1')
+    """
+    if p < 0.001:
+        return "<.001"
+    if p > 0.995:
+        return "1"
+    return f"{p:.3f}"[1:] if p < 0.01 else f"{p:.2f}"[1:]
 
 
 def choose_group(
@@ -89,19 +153,109 @@ def choose_group(
     file, and runs that took SIDs or weights from another arm (their training was longer, or another
     question), stand for a method only where there are no others.
     """
+    rows = _standing(summary, dataset, method, metric)
+    return rows.iloc[0] if len(rows) else None
+
+
+def choose_pair(
+    summary: pd.DataFrame,
+    dataset: str,
+    method: str,
+    baseline: str = "static",
+    metric: str = "ndcg@10",
+) -> tuple[pd.Series, pd.Series]:
+    """The rows of `summary_frame` of the baseline and of the method that are compared.
+
+    Raises:
+        DigerError: one has no runs, or none of them share content, tokenizer and training.
+    """
+    before, after = (_standing(summary, dataset, one, metric) for one in (baseline, method))
+    for name, rows in ((baseline, before), (method, after)):
+        if rows.empty:
+            raise DigerError(f"no {name} runs")
+    pairs = [
+        (a, b)
+        for _, b in after.iterrows()
+        for _, a in before.iterrows()
+        if a["setting"] == b["setting"]
+    ]
+    if not pairs:
+        raise DigerError(
+            f"no {baseline} and {method} runs of the same content, tokenizer and training"
+        )
+    same = ("fingerprint", "split")
+
+    def order(pair: tuple[pd.Series, pd.Series]) -> tuple[bool, int]:
+        a, b = pair
+        return all(a[name] == b[name] for name in same), min(a["seeds"], b["seeds"])
+
+    return max(pairs, key=order)  # the first of equals, and each side has its best first
+
+
+def _standing(summary: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataFrame:
+    """Rows that may stand for a method on a dataset, the best first."""
     rows = summary[(summary["dataset"] == dataset) & (summary["method"] == method)]
     plain = (rows["tokenizer"] != "file") & (rows["origin"] == "")
     if plain.any():
         rows = rows[plain]
-    if rows.empty:
-        return None
     column = f"validation_{metric}"
     if column not in rows.columns:
         rows = rows.assign(**{column: float("nan")})
-    order = rows.sort_values(
-        ["seeds", column], ascending=False, kind="stable", na_position="last"
-    ).index
-    return rows.loc[order[0]]
+    return rows.sort_values(["seeds", column], ascending=False, kind="stable", na_position="last")
+
+
+def dataset_claim(
+    bundles: Sequence[Bundle],
+    method: str = "differentiable",
+    *,
+    dataset: str,
+    title: str,
+    metric: str = "ndcg@10",
+    baseline: str = "static",
+) -> Claim:
+    """What the bundles of one dataset claim, not judged yet; `judge` takes the whole family.
+
+    Where nothing can be compared the claim has the reason.
+    """
+    runs = runs_frame(bundles)
+    counted = ~repeated(runs) if len(runs) else runs.index == 0
+
+    def of_group(group: str) -> list[Bundle]:
+        return [bundles[int(i)] for i in np.flatnonzero(counted & (runs["group"] == group))]
+
+    names = str(runs["dataset"].iloc[0]) if len(runs) else dataset
+    about = {"title": title, "metric": metric, "baseline": baseline}
+    made = summary_claim(summary_frame(runs), of_group, names, method, **about)
+    return replace(made, dataset=dataset)
+
+
+def summary_claim(
+    summary: pd.DataFrame,
+    of_group: Callable[[str], Sequence[Bundle]],
+    dataset: str,
+    method: str,
+    *,
+    title: str,
+    metric: str,
+    baseline: str = "static",
+) -> Claim:
+    """The same from a `summary_frame` and the bundles of each of its groups."""
+    of_it = summary[summary["dataset"] == dataset]
+    simulated = bool(len(of_it)) and bool(of_it["simulated"].iloc[0])
+    try:
+        rows = choose_pair(of_it, dataset, method, baseline)
+    except DigerError as error:
+        return Claim(dataset, title, simulated, metric, reason=str(error))
+    made = claim(
+        of_group(rows[0]["group"]),
+        of_group(rows[1]["group"]),
+        dataset=dataset,
+        title=title,
+        simulated=simulated,
+        metric=metric,
+        names=(str(rows[0]["arm"]), str(rows[1]["arm"])),
+    )
+    return replace(made, groups=tuple(str(row["group"]) for row in rows))
 
 
 def claim(
