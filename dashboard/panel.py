@@ -36,6 +36,7 @@ class Figure:
         wide: whether it needs the full width of a screen.
         formats: number formats (printf) of the table's columns.
         paper: columns of the table that go on paper, where there is less room; none means all.
+        card: headings and the parts under each, drawn in place of chart or table.
     """
 
     title: str = ""
@@ -44,6 +45,7 @@ class Figure:
     wide: bool = True
     formats: dict[str, str] = field(default_factory=dict)
     paper: tuple[str, ...] = ()
+    card: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

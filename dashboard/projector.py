@@ -87,7 +87,7 @@ def _step(lens: Lens, place: int, number: int, by: int) -> tuple[int, int] | Non
 
 
 def _charts(panel: Panel) -> list[Figure]:
-    return [] if panel.missing else [f for f in panel.figures if f.chart is not None]
+    return [] if panel.missing else [f for f in panel.figures if f.chart is not None or f.card]
 
 
 def _leave() -> None:

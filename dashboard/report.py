@@ -142,6 +142,12 @@ def _panel(panel: Panel) -> str:
 
 def _figure(figure: Figure, narrow: bool) -> str:
     head = f"<h4>{_escaped(figure.title)}</h4>" if figure.title else ""
+    if figure.card:
+        lines = (
+            f"<dt>{_escaped(head)}</dt>" + "".join(f"<dd>{_escaped(part)}</dd>" for part in parts)
+            for head, parts in figure.card
+        )
+        return f"<figure><dl>{''.join(lines)}</dl></figure>"
     if figure.chart is not None:
         try:
             width = NARROW if narrow and not figure.wide else WIDE

@@ -49,7 +49,12 @@ def show_figure(
     """Draw a chart, at least `tall` pixels high, or a table, under its title."""
     if figure.title:
         st.markdown(f"**{markdown(figure.title)}**")
-    if figure.chart is not None:
+    if figure.card:
+        with st.container(border=True, key=f"card-{panel.key}"):
+            for head, parts in figure.card:
+                lines = "  \n".join(map(markdown, parts))
+                st.markdown(f"**{markdown(head)}**  \n{lines}")
+    elif figure.chart is not None:
         try:
             spec = lens.remember(
                 ("spec", panel.key, number, id(figure.chart), look, tall),

@@ -9,6 +9,7 @@ h3 { font-size: 1.3rem !important; line-height: 1.35 !important; text-wrap: bala
      padding-top: 1.1rem !important; }
 [data-testid="stVegaLiteChart"] { margin-bottom: -0.6rem; }
 [class*="st-key-panel-"] { padding-bottom: 0.6rem; }
+[class*="st-key-card-"] { gap: 0.2rem; }
 @media print {
   [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stPopover"],
   [class*="st-key-controls"] { display: none !important; }
@@ -17,7 +18,7 @@ h3 { font-size: 1.3rem !important; line-height: 1.35 !important; text-wrap: bala
 """
 _PROJECTOR = """
 [data-testid="stSidebar"], [data-testid="stHeader"] { display: none !important; }
-.stMainBlockContainer { max-width: none; padding: 1.4rem 4vw 1rem 4vw; }
+.stMainBlockContainer { max-width: none; padding: 1.4rem 4vw 4.5rem 4vw; }
 h1 { font-size: 1.3rem !important; font-weight: 500 !important; opacity: 0.75; }
 h3 { font-size: 2.5rem !important; line-height: 1.2 !important; padding-top: 0 !important; }
 [data-testid="stCaptionContainer"] { font-size: 1.15rem !important; }

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from toy_bundles import write_run, write_study
 
 from diger import statistics
@@ -26,6 +27,7 @@ from diger.statistics import (
     summary_frame,
 )
 from diger.statistics.bootstrap import Difference, Interval
+from diger.statistics.decision import POWER, decide, seeds_for, smallest_lift
 from diger.statistics.runs import arm_label, repeated, runs_frame
 from diger.statistics.verdict import Claim
 
@@ -302,3 +304,36 @@ def test_arms_are_paired_on_the_same_content_and_named_by_it(tmp_path):
     assert one.arm == "differentiable (no decay) on text and behaviour"
     text = [b for b in bundles if not (b.name.startswith("fused-static"))]
     assert "same content" in dataset_claim(text, dataset="toys", title="Toys").reason
+
+
+def test_the_decision_of_a_study(study):
+    runs, summary = summarise(study)
+    found = list(claims_of(study).values())
+    named = [replace(c, groups=_groups(summary, c.dataset)) for c in found]
+
+    def of_group(group):
+        return [study[i] for i in np.flatnonzero(runs["group"] == group)]
+
+    lines = dict(decide(named, summary, of_group, "differentiable", "static"))
+    assert list(lines) == ["Answer", "How sure", "Why", "What would change it"]
+    assert lines["Answer"][0].startswith("Use differentiable SIDs on alpha.")
+    (beta,) = [line for line in lines["How sure"] if line.startswith("beta")]
+    assert found[1].numbers() in beta and "ruled out" in beta
+    assert all("SASRec" in line and "changed their SID" in line for line in lines["Why"])
+    assert not any(line.startswith(("alpha", "demo")) for line in lines["What would change it"])
+
+
+def _groups(summary, dataset):
+    arms = [choose_group(summary, dataset, one) for one in ("static", "differentiable")]
+    return tuple(arm["group"] for arm in arms)
+
+
+def test_what_the_seeds_could_show_has_the_power_said(study):
+    one = claims_of(study)["beta"]
+    seeds, band = one.difference.seeds, one.difference.lift_interval
+    edge = stats.t.ppf(0.975, seeds - 1)
+    error = (band.high - band.low) / 2 / edge
+    power = 1 - stats.nct.cdf(edge, seeds - 1, smallest_lift(one) / error)
+    assert power == pytest.approx(POWER, abs=1e-3)
+    assert seeds_for(one, smallest_lift(one, 10) * 1.0001) == 10
+    assert seeds_for(one, 1e-9) is None

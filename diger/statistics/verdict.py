@@ -173,23 +173,46 @@ def choose_pair(
     for name, rows in ((baseline, before), (method, after)):
         if rows.empty:
             raise DigerError(f"no {name} runs")
-    pairs = [
-        (a, b)
-        for _, b in after.iterrows()
-        for _, a in before.iterrows()
-        if a["setting"] == b["setting"]
-    ]
-    if not pairs:
+    pair = _most_seeds(before, after, "setting")
+    if pair is None:
         raise DigerError(
             f"no {baseline} and {method} runs of the same content, tokenizer and training"
         )
-    same = ("fingerprint", "split")
+    return pair
+
+
+def choose_contents(
+    summary: pd.DataFrame,
+    dataset: str,
+    method: str,
+    content: str,
+    baseline: str = "text",
+    metric: str = "ndcg@10",
+) -> tuple[pd.Series, pd.Series] | None:
+    """Rows of one method on two contents, made the same way otherwise; None where there are none.
+
+    Contents are those of `diger.statistics.runs.content_of`.
+    """
+    rows = _standing(summary, dataset, method, metric)
+    before, after = (rows[rows["content"] == one] for one in (baseline, content))
+    return _most_seeds(before, after, "way")
+
+
+def _most_seeds(
+    before: pd.DataFrame, after: pd.DataFrame, same: str
+) -> tuple[pd.Series, pd.Series] | None:
+    """The pair of rows, equal in the column `same`, on the same data and of the most seeds."""
+    pairs = [
+        (a, b) for _, b in after.iterrows() for _, a in before.iterrows() if a[same] == b[same]
+    ]
 
     def order(pair: tuple[pd.Series, pd.Series]) -> tuple[bool, int]:
         a, b = pair
-        return all(a[name] == b[name] for name in same), min(a["seeds"], b["seeds"])
+        data = all(a[name] == b[name] for name in ("fingerprint", "split"))
+        return data, min(a["seeds"], b["seeds"])
 
-    return max(pairs, key=order)  # the first of equals, and each side has its best first
+    # The first of equals, and each side has its best first.
+    return max(pairs, key=order, default=None)
 
 
 def _standing(summary: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataFrame:
@@ -246,16 +269,28 @@ def summary_claim(
         rows = choose_pair(of_it, dataset, method, baseline)
     except DigerError as error:
         return Claim(dataset, title, simulated, metric, reason=str(error))
+    return rows_claim(*rows, of_group, title=title, metric=metric)
+
+
+def rows_claim(
+    before: pd.Series,
+    after: pd.Series,
+    of_group: Callable[[str], Sequence[Bundle]],
+    *,
+    title: str,
+    metric: str,
+) -> Claim:
+    """A claim about two rows of a `summary_frame`."""
     made = claim(
-        of_group(rows[0]["group"]),
-        of_group(rows[1]["group"]),
-        dataset=dataset,
+        of_group(before["group"]),
+        of_group(after["group"]),
+        dataset=str(after["dataset"]),
         title=title,
-        simulated=simulated,
+        simulated=bool(after["simulated"]),
         metric=metric,
-        names=(str(rows[0]["arm"]), str(rows[1]["arm"])),
+        names=(str(before["arm"]), str(after["arm"])),
     )
-    return replace(made, groups=tuple(str(row["group"]) for row in rows))
+    return replace(made, groups=(str(before["group"]), str(after["group"])))
 
 
 def claim(

@@ -1,0 +1,188 @@
+"""The decision in four lines: the answer, how sure it is, why it is so, what would change it.
+
+Made of claims alone. Those of the declared family bear the answer; the others, about content,
+frozen SIDs and SASRec, are judged one by one without a correction and say why, never what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy.special import nctdtrinc, stdtrit
+
+from diger.bundle import tables
+from diger.bundle.reader import Bundle
+from diger.statistics.bootstrap import LEVEL
+from diger.statistics.sids import changes
+from diger.statistics.verdict import (
+    BOUND,
+    MIN_SEEDS,
+    Claim,
+    choose_contents,
+    choose_group,
+    in_words,
+    judge,
+    rows_claim,
+)
+
+POWER = 0.8
+MOST_SEEDS = 50
+Bundles = Callable[[str], Sequence[Bundle]]
+
+
+def smallest_lift(claim: Claim, seeds: int | None = None) -> float | None:
+    """The true lift that a test over so many seeds (default: its own) finds with `POWER`.
+
+    From the standard error that the claim's interval stands for, by the noncentral t at 5 %, two
+    sides, uncorrected; None with one seed or without an interval.
+    """
+    found = claim.difference
+    if found is None or found.lift_interval is None:
+        return None
+    own, band = found.seeds, found.lift_interval
+    error = (band.high - band.low) / 2 / float(stdtrit(own - 1, (1 + LEVEL) / 2))
+    count = seeds or own
+    needed = nctdtrinc(count - 1, 1 - POWER, stdtrit(count - 1, (1 + LEVEL) / 2))
+    return float(needed) * error * math.sqrt(own / count)
+
+
+def seeds_for(claim: Claim, lift: float = BOUND) -> int | None:
+    """Seeds with which a true lift of this size would be found; None if more than `MOST_SEEDS`."""
+    for count in range(MIN_SEEDS, MOST_SEEDS + 1):
+        smallest = smallest_lift(claim, count)
+        if smallest is not None and smallest <= lift:
+            return count
+    return None
+
+
+def decide(
+    claims: Sequence[Claim], summary: pd.DataFrame, of_group: Bundles, arm: str, baseline: str
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The four lines, each a heading and its parts, of judged claims.
+
+    Args:
+        claims: of the family, on real data.
+        summary: `diger.statistics.runs.summary_frame`.
+        of_group: the bundles of a group.
+        arm, baseline: the methods.
+    """
+    real = [c for c in claims if not c.simulated]
+    return (
+        ("Answer", _answer(real, arm, baseline)),
+        ("How sure", tuple(_sure(c) for c in real) or ("nothing was compared",)),
+        ("Why", tuple(w for c in real if (w := _why(c, summary, of_group))) or ("not known",)),
+        ("What would change it", _change(real, summary)),
+    )
+
+
+def advice(claims: Sequence[Claim], arm: str, baseline: str) -> str:
+    """What to do: the new method only where it is shown to be better."""
+    better = [c.title for c in claims if c.outcome == "better" and not c.simulated]
+    if better:
+        return f"Use {arm} SIDs on {', '.join(better)}"
+    judged = any(c.outcome not in ("not compared", "too few seeds") for c in claims)
+    return f"Keep {baseline} SIDs{'' if judged else ' until there is a verdict'}"
+
+
+def _answer(claims: Sequence[Claim], arm: str, baseline: str) -> tuple[str, ...]:
+    each = ", ".join(f"{c.title}: {c.outcome}" for c in claims)
+    return (f"{advice(claims, arm, baseline)}. {in_words(claims, arm, baseline)}. {each}",)
+
+
+def _sure(claim: Claim) -> str:
+    found = claim.difference
+    if found is None:
+        return f"{claim.title}: {claim.words()}"
+    said = f"{claim.title}: {claim.numbers()}"
+    if found.lift_interval is None:
+        return f"{said}, which rules nothing out"
+    smallest = smallest_lift(claim)
+    assert smallest is not None  # there is an interval
+    high = found.lift_interval.high
+    said += f", a gain above {high:.1%} is ruled out" if high > 0 else ", a gain is ruled out"
+    if claim.equal:
+        said += f", equal within {BOUND:.0%}"
+    return f"{said}, these seeds could show one of {smallest:.1%}"
+
+
+def _why(claim: Claim, summary: pd.DataFrame, of_group: Bundles) -> str:
+    if claim.difference is None:
+        return ""
+    rows = summary[summary["dataset"] == claim.dataset]
+    by_group = rows.set_index("group", drop=False)
+    baseline, arm = (by_group.loc[group] for group in claim.groups)
+    parts = []
+    moved = _moved(of_group(arm["group"]))
+    if moved is not None:
+        parts.append(f"{moved:.0%} of items changed their SID")
+
+    def against(before: pd.Series, after: pd.Series, name: str) -> None:
+        made = rows_claim(before, after, of_group, title=claim.title, metric=claim.metric)
+        (one,) = judge([made])
+        if one.difference is not None:
+            said = replace(one, adjusted_p=None).words()  # of no family
+            parts.append(f"{name} against {before['arm']}: {said}")
+
+    frozen = rows[(rows["method"] == baseline["method"]) & rows["origin"].str.startswith("SIDs of")]
+    if len(frozen):
+        against(baseline, frozen.iloc[0], "learned SIDs, frozen,")
+    for content in ("random", "behaviour", "both"):
+        pair = choose_contents(rows, claim.dataset, str(baseline["method"]), content)
+        if pair is not None:
+            against(*pair, _CONTENTS[content])
+    sasrec = choose_group(rows, claim.dataset, "sasrec")
+    if sasrec is not None:
+        against(baseline, sasrec, "SASRec")
+    return f"{claim.title}: {'; '.join(parts)}" if parts else ""
+
+
+_CONTENTS = {
+    "random": "random codes",
+    "behaviour": "codes of behaviour",
+    "both": "codes of text and behaviour",
+}
+
+
+def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, ...]:
+    parts, enough = [], []
+    for one in claims:
+        found = one.difference
+        if found is None or one.asserts:
+            continue
+        more: int | None
+        if found.lift_interval is None:
+            more, aim = max(MIN_SEEDS - found.seeds, 1), "any verdict"
+        else:
+            wanted, aim = seeds_for(one), f"a change of {BOUND:.0%}"
+            if wanted is None:
+                parts.append(f"{one.title}: not even {MOST_SEEDS} seeds would show {aim}")
+                continue
+            more = wanted - found.seeds
+            if more <= 0:
+                enough.append(one.title)
+                continue
+        row = summary[summary["group"] == one.groups[1]].iloc[0]
+        seeds = [int(seed) for seed in str(row["seed_list"]).split(", ")]
+        command = f"python -m diger train {row['recipe']} --data data/{one.dataset}"
+        parts.append(
+            f"{one.title}: {more} more seed{'s' if more > 1 else ''} of both arms for {aim} "
+            f"({command} --seed {max(seeds) + 1} --out …)"
+        )
+    if enough:
+        parts.append(f"{', '.join(enough)}: these seeds would have shown a change of {BOUND:.0%}")
+    return tuple(parts) or ("nothing: more seeds would only narrow the intervals",)
+
+
+def _moved(bundles: Sequence[Bundle]) -> float | None:
+    """Share of items whose SID changed in joint training, mean over seeds."""
+    shares = []
+    for bundle in bundles:
+        items = bundle.items
+        if items is None or tables.sids(items, "start") is None:
+            continue
+        shares.append(float(changes(items).iloc[0]["share"]))  # all items, the whole SID
+    return float(np.mean(shares)) if shares else None
