@@ -125,7 +125,7 @@ def test_findings_state_the_numbers(library):
     )
     assert found["effective"].finding.startswith("Collapse: ste keeps")
     assert "detached none" in found["gradients"].finding
-    assert "times as long an epoch as static, for " in found["seconds"].finding
+    assert "times as long an epoch as static; ndcg@10 on " in found["seconds"].finding
     cost = found["seconds"].figures[0].table.set_index("method")["cost"]
     assert cost["popularity"] == 0 and 9 <= cost["static"] <= 10  # the fastest of each run
 
@@ -390,3 +390,18 @@ def test_published_figures_say_where_they_are_from():
     assert (frame["source"].str.len() > 5).all() and (frame["protocol"].str.len() > 5).all()
     beauty = frame[(frame["dataset"] == "beauty") & (frame["metric"] == "ndcg@10")]
     assert beauty.set_index("name").loc["DIGER SDUD + FrqUD", "value"] == 0.0376
+
+
+@pytest.mark.parametrize(
+    ("lift", "seeds", "asserts"),
+    [(1.6, 3, "better"), (0.5, 3, "worse"), (1.0, 3, ""), (1.6, 1, "")],
+    ids=["win", "loss", "tie", "one seed"],
+)
+def test_no_title_asserts_a_change_unless_the_verdict_does(tmp_path, lift, seeds, asserts):
+    write_runs(tmp_path, "static", seeds=seeds, quality=0.3)
+    write_runs(tmp_path, "differentiable", seeds=seeds, quality=0.3 * lift)
+    titles = [panel.finding for panel in panels(opened(tmp_path)).values()]
+    said = {word for title in titles for word in re.findall(r"\b(?:better|worse)\b", title)}
+    assert said == ({asserts} if asserts else set())
+    if not asserts:
+        assert not [title for title in titles if re.search(r"for [+-]\d|Use diff", title)]

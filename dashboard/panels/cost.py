@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboard.analysis import chosen, comparable
+from dashboard.analysis import chosen, claim_of, comparable
 from dashboard.panel import Figure, Lens, Page, Panel, sentence
 from dashboard.panels.curves import MOST_NAMED
 from dashboard.serving import latencies
@@ -143,7 +143,7 @@ def _pareto(lens: Lens, which: int) -> Panel:
     left = sorted(set(rows["arm"]) - set(known["arm"]))
     return Panel(
         key=f"cost-{term.split()[0]}",
-        finding=_price(lens, column, quality, ratio)
+        finding=_price(lens, column, ratio)
         or f"{sentence(', '.join(front))}: nothing on {lens.title(lens.dataset)} is better and "
         f"needs less ({metric} against {title})",
         figures=(Figure(chart=pareto_chart(frame, metric, title), table=frame),),
@@ -183,7 +183,7 @@ def _fastest(lens: Lens, bundle: Bundle) -> float:
     return lens.remember(("fastest epoch", bundle.hash), read)
 
 
-def _price(lens: Lens, column: str, quality: str, ratio: str) -> str:
+def _price(lens: Lens, column: str, ratio: str) -> str:
     """What the challenger costs and brings against static; empty where one of them is missing."""
     try:
         pair = chosen(lens, lens.dataset)
@@ -191,13 +191,15 @@ def _price(lens: Lens, column: str, quality: str, ratio: str) -> str:
         return ""
     timed = _timed(lens, pd.DataFrame(pair))
     baseline, arm = timed.iloc[0], timed.iloc[1]
-    if not (baseline[column] > 0 and arm[column] > 0 and baseline[quality] > 0):
+    if not (baseline[column] > 0 and arm[column] > 0):
         return ""
-    gain = arm[quality] / baseline[quality] - 1
+    one = claim_of(lens, lens.dataset, lens.view.metric)
+    if one is None:
+        return ""
     cost = ratio.format(arm[column] / baseline[column], baseline["arm"])
     return (
-        f"{sentence(arm['arm'])} {cost}, for {gain:+.1%} {lens.view.metric} on "
-        f"{lens.title(lens.dataset)}"
+        f"{sentence(arm['arm'])} {cost}; {lens.view.metric} on {lens.title(lens.dataset)}: "
+        f"{one.words()}"
     )
 
 

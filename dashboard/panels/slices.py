@@ -173,17 +173,15 @@ def _slice_words(frame: pd.DataFrame, arm: str, by: str, words: str, metric: str
         return f"{by}: no slice has {MIN_USERS} users, so no verdict"
     if (judged["verdict"] == "one seed").all():
         return f"{by}: one seed, so differences in {metric} without a verdict"
-    parts = []
-    for verdict in ("better", "worse"):
-        labels = list(judged.loc[judged["verdict"] == verdict, "label"])
-        if labels:
-            parts.append(f"{verdict} for {words.format(_and(labels))}")
-    if not parts:
+    # Many slices are looked at, uncorrected: where they differ is a hint, and no claim.
+    apart = list(judged.loc[judged["verdict"].isin(["better", "worse"]), "label"])
+    if not apart:
         where = f"in any of {len(judged)} slices" if len(judged) > 1 else "in the one slice"
-        return f"{by}: no clear difference in {metric} {where} with enough users"
-    rest = len(judged) - judged["verdict"].isin(["better", "worse"]).sum()
-    tail = f"; no clear difference in the other {rest}" if rest else ""
-    return f"{sentence(arm)}: {', '.join(parts)}{tail} ({metric})"
+        return f"{by}: no interval apart from 0 {where} with enough users ({metric})"
+    return (
+        f"{by}: uncorrected intervals apart from 0 for {words.format(_and(apart))}, of "
+        f"{len(judged)} slices ({arm}, {metric})"
+    )
 
 
 def _and(labels: list[str]) -> str:
