@@ -12,6 +12,7 @@ from diger.errors import DigerError
 from diger.explain import newcomer
 from diger.explain.layout import layout, squarify
 from diger.explain.moved import moved_share, moves
+from diger.explain.places import places
 from diger.explain.prefixes import ContentSpace, children, neighbours, rows_under
 from diger.explain.tree import beam_tree
 from diger.explain.words import Terms
@@ -104,6 +105,22 @@ def test_layout_keeps_groups_together_and_is_the_same_each_time():
     for few in range(4):
         assert layout(np.zeros((few, 3))).shape == (few, 2)
     assert np.isfinite(layout(np.zeros((9, 3)))).all()
+
+
+def test_only_what_changed_its_first_two_codes_has_another_place():
+    rng = np.random.default_rng(0)
+    position = rng.random((30, 2)).astype(np.float32)
+    start = rng.integers(0, 3, (30, 3))
+    now = start.copy()
+    now[4, 0] = (now[4, 0] + 1) % 3
+    now[7, 2] += 1
+    now[9, 1] = 99  # a group that nobody was in
+    before, after = places(position, start), places(position, now, start)
+    assert np.flatnonzero((before != after).any(axis=1)).tolist() == [4, 9]
+    first = np.stack([np.median(position[start[:, 0] == c], axis=0) for c in start[:, 0]])
+    np.testing.assert_allclose(
+        places(position, start[:, :1]), 0.6 * position + 0.4 * first, rtol=1e-5
+    )
 
 
 @pytest.fixture(scope="module")
