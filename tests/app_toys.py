@@ -1,4 +1,4 @@
-"""Bundles for the app's tests: a static and a differentiable toy, with text out to do harm."""
+"""Bundles for the app's tests: toys of four methods, with text out to do harm."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def move(_: dict[str, Any], items: Any) -> None:
 
 
 def make_pair(folder: Path) -> Path:
-    """A folder with toy-static-s0 and toy-differentiable-s0."""
+    """A folder with toy-static-s0 and toy-differentiable-s0, toy-sasrec-s0, toy-popularity-s0."""
     place = toys.Place(
         folder / "place", toys.make_dataset(publish=True, titles=TITLES, examples=EXAMPLES)
     )
@@ -74,6 +74,9 @@ def make_pair(folder: Path) -> Path:
     recipe = place.recipe(method="differentiable", joint=joint)
     place.train("toy-differentiable-s0", recipe)
     copy_bundle(place.folder / "toy-differentiable-s0", bundles / "toy-differentiable-s0", move)
+    for name, changes in (("sasrec", toys.SASREC), ("popularity", toys.POPULARITY)):
+        made = place.train(f"toy-{name}-s0", place.recipe(**changes))
+        copy_bundle(made, bundles / made.name)
     return bundles
 
 

@@ -358,6 +358,15 @@ def test_the_true_next_item_has_its_rank_in_both(library, shelf, view):
     assert "What really came next" in html and "<b>number 3</b>" in html
 
 
+def test_the_item_level_head_reorders_what_the_beam_found(shelf, library, view):
+    plain = View(**{**view.__dict__, "k": 20})  # more than there are items
+    head = View(**{**plain.__dict__, "decoding": "hybrid"})
+    for name in shelf.sources:  # baselines, which have none, answer as ever
+        ours, theirs = (service.recommend(shelf, name, one).listed for one in (head, plain))
+        assert {one.row for one in ours} == {one.row for one in theirs}
+    assert "reordered by the item-level head" in check_html(recommend.show(library, head))
+
+
 def test_seen_items_can_be_left_out_and_free_decoding_marks_what_no_item_has(shelf, library, view):
     left_out = View(**{**view.__dict__, "leave_out_seen": True})
     rows = {one.row for one in service.recommend(shelf, STATIC, left_out).listed}
@@ -376,10 +385,10 @@ def test_with_one_method_alone_the_other_column_says_what_to_do(bundles, view):
     page = Page(library)
     html = check_html(recommend.show(library, View(**{**view.__dict__, "right": ""})))
     assert "No differentiable bundle of" in html and STATIC in html
-    assert "No jointly trained model here" in explore.show(library, View(explore="moved"))
+    assert "Fixed names never move" in explore.show(library, View(explore="map"))
     restored = page._restore("?dataset=toy&right=toy-differentiable-s0")
     assert "which is not here" in restored[page.banner]
-    assert restored[page.think.side]["choices"] == [("● static", "left")]
+    assert restored[page.explore.side]["choices"] == [("● static", "left")]
 
 
 def test_every_page_shows_hostile_text_as_text(library, shelf, view):
@@ -389,21 +398,21 @@ def test_every_page_shows_hostile_text_as_text(library, shelf, view):
     pages = [recommend.show(library, view), think.show(library, view), about(library)]
     pages += [
         explore.show(library, View(**{**view.__dict__, "explore": what, "side": side}))
-        for what in ("item", "browse", "map", "moved")
+        for what in ("item", "browse", "map")
         for side in ("left", "right")
     ]
-    pages += [recommend.examples(shelf)]
+    pages += [recommend.examples(shelf), recommend.story(library, view)]
     for html in pages:
         check_html(html)
-    assert esc(app_toys.HOSTILE) in pages[0] and "&lt;b&gt;rained" in pages[-1]
+    assert esc(app_toys.HOSTILE) in pages[0] and "&lt;b&gt;rained" in pages[-2]
     assert esc(app_toys.RIGHT_TO_LEFT) in pages[0]
 
 
 def test_the_tree_shows_kept_and_dropped_with_words(library, view):
     html = check_html(think.show(library, View(**{**view.__dict__, "tree_beam": 2})))
-    assert html.count('class="node kept depth-1"') == 2
+    assert html.count('class="branch kept d1"') == 4, "two beams of two models"
     assert '<span class="state">dropped</span>' in html
-    assert 'class="words">' in html
+    assert 'class="words" dir' in html and "data-add=" in html
     nothing = think.show(library, View(dataset="toy", left=STATIC))
     assert "No history yet" in nothing
 
@@ -421,11 +430,13 @@ def test_explore_item_browse_map_and_moved(library, shelf, view):
     assert "Red kite 3" in check_html(explore.show(library, deep))
     lost = View(**{**view.__dict__, "explore": "browse", "prefix": (99,)})
     assert explore.show(library, lost).count('class="tile ') == len(codes)
-    mapped = check_html(explore.show(library, View(**{**view.__dict__, "explore": "map"})))
-    assert mapped.count("h0") == toys.N_ITEMS
-    moved = explore.show(library, View(**{**view.__dict__, "explore": "moved"}))
-    assert f"2 of {toys.N_ITEMS} items have other codes" in check_html(moved)
-    unknown = explore.show(library, View(dataset="toy", left=STATIC, item="<b>"))
+    joint = View(**{**view.__dict__, "explore": "map", "side": "right"})
+    mapped = check_html(explore.show(library, joint))
+    flying = mapped.count('circle class="fly" data-row')
+    assert mapped.count("h0") + flying == toys.N_ITEMS and flying == 2
+    assert f"2 of {toys.N_ITEMS} items moved" in mapped and "now beside" in mapped
+    assert mapped.count("mark-history") == 3 and mapped.count("mark-listed") == 5
+    unknown = explore.show(library, View(dataset="toy", explore="item", item="<b>"))
     assert "&lt;b&gt;" in unknown and "search by its title" in unknown
 
 
@@ -528,11 +539,12 @@ def test_chips_are_read_out_as_a_sid():
 
 def test_a_link_sets_every_component_and_a_broken_one_is_explained(library, view):
     page = Page(library)
-    asked = View(**{**view.__dict__, "tab": "think", "side": "right", "tree_beam": 3})
+    asked = View(**{**view.__dict__, "tab": "think", "third": "toy-sasrec-s0", "tree_beam": 3})
     found = page._restore("?" + to_query(asked))
     assert set(found) == set(page._all_outputs())
     assert [one["id"] for one in found[page.rec.history]["items"]] == list(HISTORY)
-    assert found[page.think.beam] == 3 and "node kept" in found[page.think.out]
+    assert found[page.think.beam] == 3 and "branch kept" in found[page.think.out]
+    assert found[page.rec.third] == "toy-sasrec-s0" and "SASRec" in found[page.rec.out]
     state = re.search(r'data-state="([^"]*)"', found[page.rec.out]).group(1)
     assert "i0,i1,i2" in state
     broken = page._restore("?dataset=<script>&left=x&history=nope&item=%00&k=0")
@@ -555,30 +567,41 @@ def test_events_take_anything(library):
     odd = [None, 7, [], {}, "x", {"items": [1, {"id": 2}, {"id": "i1"}]}, float("nan"), True]
     for value in odd:
         for html in (
-            page.events.recommend(*[value] * 8),
+            *page.events.recommend(*[value] * 9),
             page.events.think(*[value] * 10),
-            page.events.explore(*[value] * 7),
-            page.events.name(*[value] * 11),
+            page.events.explore(*[value] * 13),
+            page.events.name(*[value] * 12),
         ):
             check_html(html)
-        event = SimpleNamespace(_data={"prefix": "1-x", "row": 10**9, "example": value})
-        page.events.press(event, *[value] * 7)
-        page.events.example(event, *[value] * 8)
+        event = SimpleNamespace(
+            _data={
+                "prefix": "1-x",
+                "row": 10**9,
+                "example": value,
+                "column": value,
+                "bundle": value,
+            }
+        )
+        page.events.press(event, *[value] * 13)
+        page.events.example(event, *[value] * 9)
+        page.events.choose(event, *[value] * 9)
         page.events.paste(value, value, value)
         page.events.offer(event, value, value)
-    kept = page.events.recommend("toy", STATIC, "", {"items": [{"id": "i1"}]}, 3, 20, False, "beam")
+    base = ("toy", STATIC, "", "", {"items": [{"id": "i1"}]}, 3, 20, False, "beam")
+    _, kept = page.events.recommend(*base)
     assert kept.count('class="rec"') == 3 and "side-missing" not in kept
 
 
 def test_an_example_and_a_press_on_a_title(library, shelf):
     page = Page(library)
-    base = ("toy", STATIC, OTHER, None, 5, 20, False, "beam")
-    history, html = page.events.example(SimpleNamespace(_data={"example": 1}), *base)
+    base = ("toy", STATIC, OTHER, "", None, 5, 20, False, "beam")
+    history, strip, html = page.events.example(SimpleNamespace(_data={"example": 1}), *base)
     assert [one["id"] for one in history["items"]] == ["i20", "i9"] and 'class="rec"' in html
+    assert "Fish" not in strip and esc(app_toys.HOSTILE) in strip
     sample = next(i for i, one in enumerate(shelf.examples) if one["target"] is not None)
-    history, html = page.events.example(SimpleNamespace(_data={"example": sample}), *base)
+    history, _, html = page.events.example(SimpleNamespace(_data={"example": sample}), *base)
     assert history["target"] and "What really came next" in html
-    fields = ("toy", STATIC, OTHER, "item", "left", {}, "")
+    fields = (*base, "item", "left", {}, "")
     tab, what, look, prefix, html = page.events.press_elsewhere(
         SimpleNamespace(_data={"look": "i3"}), *fields
     )
@@ -587,6 +610,53 @@ def test_an_example_and_a_press_on_a_title(library, shelf):
     assert 'class="own-sid"' in html
     what, _, prefix, html = page.events.press(SimpleNamespace(_data={"prefix": "1"}), *fields)
     assert (what, prefix) == ("browse", "1") and "treemap" in html
+
+
+def test_any_bundle_stands_in_any_column(library, shelf, view):
+    page = Page(library)
+    base = ("toy", STATIC, OTHER, "", {"items": [{"id": i} for i in HISTORY]}, 5, 20, True, "free")
+
+    def choose(column, bundle, base=base):
+        event = SimpleNamespace(_data={"column": column, "bundle": bundle})
+        return page.events.choose(event, *base)
+
+    *columns, sides, strip, html = choose("third", "toy-popularity-s0")
+    assert columns == [STATIC, OTHER, "toy-popularity-s0"]
+    assert [value for _, value in sides["choices"]] == ["left", "right"], "what has SIDs to look at"
+    check_html(html)
+    check_html(strip)
+    assert html.count('class="recs"') == 3 and "What everyone chooses" in html
+    share = shelf.popularity.max() / shelf.popularity.sum()
+    first = service.recommend(
+        shelf, "toy-popularity-s0", View(**{**view.__dict__, "history": ("i1",)})
+    )
+    unseen = first.listed[0]
+    assert unseen.probability == pytest.approx(
+        shelf.popularity[unseen.row] / shelf.popularity.sum()
+    )
+    assert unseen.probability <= share and unseen.sid == ()
+    assert list(choose("left", "toy-sasrec-s0")[:3]) == ["toy-sasrec-s0", OTHER, ""]
+    assert list(choose("right", "")[:3]) == [STATIC, "", ""]
+    assert choose("left", "no such")[0] == STATIC
+    only = View(**{**view.__dict__, "left": "toy-sasrec-s0", "right": "toy-popularity-s0"})
+    assert recommend.story(library, only) == "", "nothing is spelt without SIDs"
+    for tab in (think.show, explore.show):  # what has no SIDs does not leave a tab empty
+        assert "notice-error" not in check_html(tab(library, only))
+
+
+def test_the_strip_spells_the_first_recommendation(library, shelf, view):
+    html = check_html(recommend.story(library, view))
+    for name in (STATIC, OTHER):
+        first, written = service.spelling(shelf, name, view)
+        assert first == service.recommend(shelf, name, view).listed[0]
+        assert sum(one.step for one in written) == pytest.approx(first.log_p, abs=1e-4)
+        assert written[-1].prefix == first.sid and written[-1].items == 1
+        for one in written:
+            better = [log_p for _, log_p in one.others if log_p > one.step]
+            assert one.rank > len(better) or one.rank - 1 == len(better)
+        assert esc(shelf.title(first.row)) in html
+    assert shelf.title(2) in html and html.count('class="writing"') == 2
+    assert recommend.story(library, View(dataset="toy")) == ""
 
 
 def test_pasting_adds_offers_and_names_what_is_unknown(library):

@@ -28,6 +28,10 @@ from diger_app.library import Library  # noqa: E402
 from diger_app.serve import serve  # noqa: E402
 from diger_app.settings import Settings  # noqa: E402
 
+from diger.bundle import schema  # noqa: E402
+from diger.bundle.reader import Bundle  # noqa: E402
+from diger.tokenizer.suffix import assign_suffix  # noqa: E402
+
 expect = playwright.expect
 LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
@@ -36,6 +40,33 @@ LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 def url(tmp_path_factory):
     bundles = app_toys.pair(tmp_path_factory.getbasetemp())
     blocks = serve(Library.open([str(bundles)]), Settings(sources=()), block=False)
+    yield blocks.local_url
+    blocks.close()
+
+
+@pytest.fixture(scope="module")
+def joint_from_static(tmp_path_factory):
+    """A differentiable bundle that began with the codes of the static one beside it."""
+    bundles = app_toys.pair(tmp_path_factory.getbasetemp())
+    folder = tmp_path_factory.mktemp("joint")
+    app_toys.copy_bundle(bundles / "toy-static-s0", folder / "toy-static-s0")
+
+    def begin(_, items):
+        codes = schema.numbered_columns(items, "code_")
+        for column in codes:
+            items[f"start_{column}"] = items[column]
+        items.loc[:2, "code_1"] = (items.loc[:2, "code_1"] + 1) % 4
+        items["suffix"] = assign_suffix(items[codes].to_numpy(), size=len(items)).astype("int32")
+        items["start_suffix"] = items["suffix"]
+
+    def joint(config, items):
+        begin(config, items)
+        config["name"] = "toy-differentiable-s0"
+        config["arm"] = {**config["arm"], "method": "differentiable"}
+        config["recipe"] = Bundle.open(bundles / "toy-differentiable-s0").config["recipe"]
+
+    app_toys.copy_bundle(bundles / "toy-static-s0", folder / "toy-differentiable-s0", joint)
+    blocks = serve(Library.open([str(folder)]), Settings(sources=()), block=False)
     yield blocks.local_url
     blocks.close()
 
@@ -72,7 +103,7 @@ class Visit:
 def visit(browser, url):
     visits = []
 
-    def go(query="", **options):
+    def go(query="", url=url, **options):
         visits.append(Visit(browser, url, query, **options))
         return visits[-1].page
 
@@ -98,7 +129,8 @@ def wide_free(page):
     return page.evaluate(
         """() => [...document.querySelectorAll('main *')]
           .filter((e) => e.checkVisibility() && e.children.length === 0)
-          .filter((e) => !e.closest('.scroll, .example-list, .sr, .skip, .tab-wrapper, pre, svg'))
+          .filter((e) => !e.closest('.scroll, .example-list, .sr, .skip, .tab-wrapper'))
+          .filter((e) => !e.closest('.zoom, pre, svg'))
           .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
           .map((e) => e.outerHTML.slice(0, 100))
           .concat(document.documentElement.scrollWidth > innerWidth ? ['the page'] : [])"""
@@ -172,45 +204,117 @@ def test_an_empty_history_says_what_to_do(visit):
     expect(page.locator(".compare-results .empty")).to_contain_text("Start with a history")
 
 
-def test_an_example_and_a_shared_link_restores_the_view(visit):
+def test_the_strip_plays_can_be_skipped_and_is_still_for_who_asked(visit):
+    page = visit()
+    strip = page.locator(".strip")
+    expect(strip).to_have_class(re.compile("is-playing"))
+    last = strip.locator(".slot-end").first
+    assert last.evaluate("(e) => getComputedStyle(e).opacity") == "0", "not written yet"
+    page.get_by_role("button", name="Skip").click()
+    expect(strip).not_to_have_class(re.compile("is-playing"))
+    assert last.evaluate("(e) => getComputedStyle(e).opacity") == "1"
+    page.get_by_role("button", name="Play it again").click()
+    expect(strip).to_have_class(re.compile("is-playing"))
+    page.locator(".hist-list li").first.get_by_role("button", name=re.compile("Remove")).click()
+    expect(page.locator(".is-stale")).to_have_count(0)
+    expect(strip).not_to_have_class(re.compile("is-playing"))  # a new answer is not kept waiting
+    expect(strip.locator(".strip-title")).to_have_text(
+        page.locator(".hist-list li .hist-title").last.inner_text()
+    )
+    calm = visit(reduced_motion="reduce")
+    expect(calm.locator(".slot-end").first).to_be_visible()
+    assert calm.locator(".strip.is-playing").count() == 0
+    assert calm.locator(".strip-play").first.is_hidden()
+    assert (
+        calm.locator(".strip").first.evaluate("(e) => e.getAnimations({ subtree: true }).length")
+        == 0
+    )
+
+
+def test_any_bundle_stands_in_a_column_and_in_the_link(visit):
+    page = visit("?history=i1,i2")
+    page.get_by_label("Add a column").select_option("toy-sasrec-s0")
+    expect(page.locator(".compare > .side")).to_have_count(3)
+    expect(page).to_have_url(re.compile("third=toy-sasrec-s0"))
+    page.get_by_label("Model of column 1").select_option("toy-popularity-s0")
+    expect(page.locator(".side-head h3").first).to_contain_text("popularity")
+    expect(page.locator(".rec")).to_have_count(30)
+    page.get_by_label("Model of column 2").select_option("")
+    expect(page.locator(".compare > .side")).to_have_count(2)
+    expect(page).to_have_url(re.compile("left=toy-popularity-s0&right=toy-sasrec-s0"))
+    expect(page.locator(".headline")).to_contain_text("left out")
+
+
+@pytest.mark.parametrize(
+    ("query", "there"),
+    [
+        ("tab=think&history=i20,i9", ".thinking"),
+        ("tab=explore&history=i20,i9&side=right", ".map[data-side=after]"),
+        ("tab=explore&history=i20,i9&explore=item&item=i3", ".own-sid"),
+        ("tab=new&history=i20,i9&title=Kite", "#new-title"),
+        ("history=i20,i9&third=toy-sasrec-s0", ".compare-3"),
+        ("tab=about&history=i20,i9", ".about .table"),
+    ],
+)
+def test_a_shared_link_restores_the_tab_and_the_view_it_was_made_in(visit, query, there):
+    page = visit(f"?{query}")
+    expect(page.locator(there).first).to_be_visible()
+    page.evaluate("document.querySelector('[role=tab][data-tab-id=share]').click()")
+    link = page.locator("#share-link")
+    expect(link).to_have_value(re.compile("history=i20,i9"))
+    shared = link.input_value()
+    again = visit(shared[shared.index("?") :])
+    expect(again.locator(there).first).to_be_visible()
+    assert set(query.split("&")) <= set(shared[shared.index("?") + 1 :].split("&"))
+
+
+def test_an_example_fills_the_history(visit):
     page = visit()
     page.get_by_role("button", name=re.compile("A day at sea")).click()
     expect(page.locator(".hist-list li")).to_have_count(2)
     expect(page.locator(".reading tbody tr")).to_have_count(2)
-    tab(page, "Take it away")
-    link = page.locator("#share-link")
-    expect(link).to_have_value(re.compile("history=i20,i9"))
-    shared = link.input_value()
-    titles = page.locator(".rec .item").all_inner_texts()
-    again = visit(shared[shared.index("?") :])
-    expect(again.get_by_role("tab", name="Take it away")).to_have_attribute("aria-selected", "true")
-    tab(again, "Recommend")
-    expect(again.locator(".hist-list li")).to_have_count(2)
-    assert again.locator(".rec .item").all_inner_texts() == titles
 
 
-def test_watch_it_think_from_a_link_and_step_by_step(visit):
-    page = visit("?tab=think&side=right&tree_beam=3")
-    expect(page.locator(".think h3")).to_contain_text("differentiable")
-    expect(page.locator(".node.kept.depth-1")).to_have_count(3)
+def test_watch_both_think_level_by_level_and_add_what_they_find(visit):
+    page = visit("?tab=think&tree_beam=3&history=i1,i2")
+    expect(page.locator(".think h3")).to_have_count(2)
+    room = page.locator(".thinking")
+    expect(room).to_have_class(re.compile("is-playing"))
+    expect(room).not_to_have_class(re.compile("is-playing"))  # it comes to its end
+    expect(page.locator(".branch.kept.d1")).to_have_count(6)
     expect(page.locator(".branch .state").first).to_have_text("dropped")
+    tree, box = page.locator(".tree").first, page.locator(".zoom").first
+    inside, frame = tree.bounding_box(), box.bounding_box()
+    assert inside["height"] <= frame["height"] + 1 and frame["y"] + frame["height"] <= 900
+    page.get_by_role("button", name="larger").click()
+    assert tree.bounding_box()["height"] > inside["height"]
+    page.get_by_role("button", name="fit").click()
+    page.wait_for_timeout(700)
+    assert tree.bounding_box()["height"] == pytest.approx(inside["height"], abs=2)
     page.get_by_label("level 1").check()
-    expect(page.locator(".depth-2").first).to_be_hidden()
+    expect(page.locator(".branch.d2").first).to_be_hidden()
     page.get_by_label("items").check()
-    expect(page.locator(".depth-3").first).to_be_visible()
-    page.get_by_label("● static").check()
-    expect(page.locator(".think h3")).to_contain_text("static")
-    expect(page).to_have_url(re.compile(r"tree_beam=3"))
-    expect(page).not_to_have_url(re.compile("side="))
+    page.locator("div.branch").first.hover()
+    expect(page.locator(".tree-said")).to_contain_text("after the codes before it")
+    leaf = page.locator("button.branch").first
+    found = leaf.get_attribute("data-add")
+    leaf.click()
+    expect(page).to_have_url(re.compile(f"history=i1,i2,{found}(&|$)"))
+    expect(page.locator(".crumbs")).to_contain_text(re.compile("→.*→"))
+    calm = visit("?tab=think", reduced_motion="reduce")
+    expect(calm.locator(".branch.d3").first).to_be_visible()
+    assert calm.locator(".is-playing").count() == 0
 
 
-def test_explore_by_pressing_titles_codes_and_the_map(visit):
+def test_explore_by_pressing_titles_and_codes(visit):
     page = visit()
     page.locator(".rec .item").first.click()
     expect(page.locator(".own-sid")).to_have_count(2)
     expect(page.get_by_role("tab", name="Explore the SIDs")).to_have_attribute(
         "aria-selected", "true"
     )
+    page.get_by_role("button", name="Add to the history").click()
+    expect(page.locator(".hist-list li")).to_have_count(4)
     page.get_by_label("Codes from the top").check()
     page.locator(".tile").first.click()
     expect(page.locator(".breadcrumb li")).to_have_count(2)
@@ -218,28 +322,63 @@ def test_explore_by_pressing_titles_codes_and_the_map(visit):
     expect(page.locator(".names-wide .item").first).to_be_visible()
     page.get_by_role("button", name="all items").click()
     expect(page.locator(".breadcrumb li")).to_have_count(1)
-    page.get_by_label("Map").check()
-    box = page.locator(".map svg")
-    expect(box).to_be_visible()
-    points = page.evaluate(
-        "JSON.parse(document.querySelector('.map').dataset.points).xy.slice(0, 2)"
-    )
-    frame = box.bounding_box()
-    at = {
-        "x": frame["width"] * points[0] / 1000,
-        "y": frame["height"] * (1000 - points[1]) / 1000,
-    }
-    box.hover(position=at)
-    expect(page.locator(".map-tip.is-on")).not_to_be_empty()
-    box.click(position=at)
-    expect(page.locator(".map .here")).to_be_attached()
-    page.get_by_label("What moved").check()
-    expect(page.locator(".moved tbody tr")).to_have_count(2)
+    page.get_by_label("An item", exact=True).check()
     search = page.get_by_role("combobox", name="Look up an item")
     search.fill("boat 4")
     search.press("Enter")  # at once: what is still shown is not what was typed
     expect(page.locator(".item-head h3")).to_contain_text("Blue boat 4")
     expect(page).to_have_url(re.compile("item=i17"))
+
+
+def test_the_map_zooms_pans_finds_and_what_moved_flies(visit):
+    page = visit("?tab=explore")
+    svg = page.locator(".map svg")
+    frame = page.locator(".map").bounding_box()
+    assert frame["y"] + frame["height"] <= 900, "all of it on one screen"
+    expect(page.locator(".map-marks .mark-history")).to_have_count(3)
+
+    def view():
+        return [float(n) for n in svg.get_attribute("viewBox").split()]
+
+    whole = view()
+    at = {"x": frame["width"] * 0.25, "y": frame["height"] * 0.5}
+    page.mouse.move(frame["x"] + at["x"], frame["y"] + at["y"])
+    page.mouse.wheel(0, -600)
+    page.wait_for_timeout(100)
+    near = view()
+    assert near[2] < whole[2] / 2
+    under = [box[0] + box[2] * 0.25 for box in (whole, near)]
+    assert under[0] == pytest.approx(under[1], abs=3), "what is under the pointer stays there"
+    page.mouse.down()
+    page.mouse.move(frame["x"] + at["x"] + 90, frame["y"] + at["y"], steps=4)
+    page.mouse.up()
+    assert view()[0] < near[0] and not page.locator(".here").count(), "a drag is no press"
+    page.get_by_role("button", name="all", exact=True).click()
+    page.wait_for_timeout(700)
+    assert view() == pytest.approx(whole, abs=1)
+    search = page.get_by_role("combobox", name="Look up an item")
+    search.fill("boat 4")
+    search.press("Enter")
+    expect(page.locator(".map .here")).to_be_attached()
+    page.wait_for_function(
+        f"document.querySelector('.map svg').viewBox.baseVal.width < {whole[2] / 2}"
+    )
+
+
+def test_between_start_and_end_what_moved_flies(visit, joint_from_static):
+    page = visit("?tab=explore&history=i1", url=joint_from_static)
+    one = page.locator(".flies .fly").first
+    expect(page.locator(".map")).to_have_attribute("data-side", "before")
+    place = "(e) => getComputedStyle(e).transform"
+    before = one.evaluate(place)
+    page.get_by_role("button", name="Watch them move").click()
+    expect(page.locator(".map")).to_have_attribute("data-side", "after")
+    expect(page.get_by_label("▲ differentiable")).to_be_checked()
+    page.wait_for_timeout(2200)
+    assert one.evaluate(place) != before
+    expect(page.locator(".map-moved li").first).to_contain_text("now beside")
+    page.locator(".move-name").first.click()
+    page.wait_for_function("document.querySelector('.map svg').viewBox.baseVal.width < 500")
 
 
 def test_paste_and_hostile_titles(visit):

@@ -116,7 +116,8 @@ class Api:
             k: how many items, up to 20.
             beam: beams of the search, up to 100.
             leave_out_seen: leave out the items of the history.
-            decoding: "beam" within the catalogue, "telling" with what everyone chooses counting
+            decoding: "beam" within the catalogue, "hybrid", the same reordered by the item-level
+                head where a model has one, "telling" with what everyone chooses counting
                 less, or "free" without the catalogue, which may write SIDs that
                 no item has.
             target: the item that came next in truth, where known, to learn its rank.

@@ -14,11 +14,11 @@ from diger.errors import DigerError
 from diger_app import export, inputs, service
 from diger_app.library import Library
 from diger_app.panels import explore, new, recommend, think
-from diger_app.panels.common import OOPS, given, history_value
+from diger_app.panels.common import OOPS, given, history_value, side_choices
 from diger_app.render.about import about
 from diger_app.render.text import notice, sentence
 from diger_app.verdict import verdict
-from diger_app.view import from_query
+from diger_app.view import SIDES, View, from_query
 
 _log = logging.getLogger(__name__)
 
@@ -29,11 +29,32 @@ class Events:
     def __init__(self, library: Library) -> None:
         self.library = library
 
-    def recommend(self, *values: Any) -> str:
-        """The history, a model or a setting changed."""
-        return recommend.show(self.library, inputs.base_view(self.library, values))
+    def recommend(self, *values: Any) -> tuple[str, str]:
+        """The history or a setting changed: the strip and the lists."""
+        return self._told(inputs.base_view(self.library, values))
 
-    def example(self, event: gr.EventData, *values: Any) -> tuple[Any, str]:
+    def _told(self, view: View) -> tuple[str, str]:
+        shown = recommend.show(self.library, view)
+        return recommend.story(self.library, view), shown
+
+    def choose(self, event: gr.EventData, *values: Any) -> tuple[Any, ...]:
+        """A column got another bundle: the columns, the choice of one in Explore, strip, lists."""
+        view = inputs.base_view(self.library, values)
+        what = pressed(event)
+        try:
+            shelf = self.library.shelf(view.dataset)
+            side = inputs.choice(what.get("column"), SIDES)
+            chosen = {s: getattr(view, s) for s in SIDES} | {
+                side: inputs.text(what.get("bundle"), 200)
+            }
+            left, right, third = inputs.columns(shelf, *chosen.values())
+        except DigerError:
+            return (gr.skip(),) * 6
+        view = replace(view, left=left, right=right, third=third)
+        sides = gr.update(choices=side_choices(shelf, view), value="left")
+        return left, right, third, sides, *self._told(view)
+
+    def example(self, event: gr.EventData, *values: Any) -> tuple[Any, ...]:
         """A sample history was chosen: it fills the history and is run at once."""
         view = inputs.base_view(self.library, values)
         try:
@@ -41,11 +62,11 @@ class Events:
             number = inputs.whole(pressed(event).get("example"), 0, len(shelf.examples) - 1, 0)
             one = shelf.examples[number]
         except (DigerError, IndexError):
-            return gr.skip(), recommend.show(self.library, view)
+            return gr.skip(), *self._told(view)
         target = "" if one["target"] is None else shelf.ids[one["target"]]
         history = tuple(shelf.ids[row] for row in one["history"])
         view = replace(view, history=history, target=target)
-        return history_value(shelf, one["history"], target), recommend.show(self.library, view)
+        return history_value(shelf, one["history"], target), *self._told(view)
 
     def paste(self, text: Any, held: Any, dataset: Any) -> tuple[Any, str]:
         """A list was pasted."""
@@ -136,11 +157,11 @@ class Events:
         try:
             view, _ = from_query(query)
             shelf = self.library.shelf(view.dataset)
-            left, right = shelf.pair(view.left, view.right)
             view = replace(view, dataset=shelf.key)
+            names = inputs.columns(shelf, view.left, view.right or shelf.pair()[1], view.third)
             if not view.history:
                 return {"error": "Nothing is recommended yet; make a history on the first tab."}
-            sides = [service.recommend(shelf, name, view) for name in (left, right) if name]
+            sides = [service.recommend(shelf, name, view) for name in names if name]
             made = export.document(shelf, view, sides)
         except DigerError as error:
             return {"error": sentence(str(error))}

@@ -15,6 +15,7 @@ from diger_app.panels.common import history_ids
 from diger_app.shelf import Shelf
 from diger_app.view import (
     DECODINGS,
+    DEFAULT_TREE_BEAM,
     EXPLORE_VIEWS,
     MAX_BEAM,
     MAX_K,
@@ -27,18 +28,20 @@ from diger_app.view import (
 
 
 def base_view(library: Library, values: tuple[Any, ...]) -> View:
-    """From dataset, left, right, history, k, beam, leave out seen and decoding."""
-    dataset, left, right, held, k, beam, seen, decoding = values
+    """From dataset, the three columns, history, k, beam, leave out seen and decoding."""
+    dataset, left, right, third, held, k, beam, seen, decoding = values
     ids, target = history_ids(held)
     dataset = text(dataset, 120)
     try:
-        left, right = _pair(library.shelf(dataset), text(left, 200), text(right, 200))
+        names = text(left, 200), text(right, 200), text(third, 200)
+        left, right, third = columns(library.shelf(dataset), *names)
     except DigerError:
-        left = right = ""  # the panel asks for the dataset again, and says what is wrong
+        left = right = third = ""  # the panel asks for the dataset again, and says what is wrong
     return View(
         dataset=dataset,
         left=left,
         right=right,
+        third=third,
         history=ids,
         target=target,
         k=whole(k, 1, MAX_K, 10),
@@ -49,21 +52,19 @@ def base_view(library: Library, values: tuple[Any, ...]) -> View:
 
 
 def think_view(library: Library, values: tuple[Any, ...]) -> View:
-    """From the base, the side and the tree's beams."""
-    *base, side, beam = values
+    """From the base and the tree's beams."""
+    *base, beam = values
     return replace(
-        base_view(library, tuple(base)),
-        side=choice(side, SIDES),
-        tree_beam=whole(beam, 1, MAX_TREE_BEAM, 5),
+        base_view(library, tuple(base)), tree_beam=whole(beam, 1, MAX_TREE_BEAM, DEFAULT_TREE_BEAM)
     )
 
 
 def explore_view(library: Library, values: tuple[Any, ...]) -> View:
-    """From dataset, left, right, what is shown, side, the item looked up and the prefix."""
-    dataset, left, right, what, side, look, prefix = values
+    """From the base, what is shown, side, the item looked up and the prefix."""
+    *base, what, side, look, prefix = values
     item = look.get("id") if isinstance(look, Mapping) else ""
     return replace(
-        base_view(library, (dataset, left, right, None, None, None, None, None)),
+        base_view(library, tuple(base)),
         explore=choice(what, EXPLORE_VIEWS),
         side=choice(side, SIDES),
         item=text(item, 300),
@@ -104,7 +105,13 @@ def choice(value: Any, choices: tuple[str, ...]) -> str:
     return value if isinstance(value, str) and value in choices else choices[0]
 
 
-def _pair(shelf: Shelf, left: str, right: str) -> tuple[str, str]:
-    """The chosen pair; an empty second model is a choice, not a gap to fill."""
-    chosen_left, chosen_right = shelf.pair(left, right)
-    return chosen_left, chosen_right if right else ""
+def columns(shelf: Shelf, left: str, right: str, third: str) -> tuple[str, str, str]:
+    """The chosen columns; an empty second or third one is a choice, not a gap to fill."""
+    chosen = list(shelf.pair(left, right))
+    if not right:
+        chosen[1] = ""
+    if third in shelf.sources and third not in chosen:
+        chosen.append(third)
+    chosen = [name for name in chosen if name]
+    left, right, third = [*chosen, "", ""][:3]
+    return left, right, third

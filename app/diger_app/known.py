@@ -26,10 +26,11 @@ def known_view(library: Library, view: View, notes: list[str]) -> tuple[Shelf, V
         shelf = library.shelf()
         notes.append(f"The link asks for another dataset: {error}.")
         view = View(tab=view.tab, k=view.k)
-    for name in (view.left, view.right):
-        if name and name not in shelf.sources:
+    for name in view.columns.values():
+        if name not in shelf.sources:
             notes.append(f"The link asks for a bundle {name[:60]!r}, which is not here.")
     left, right = shelf.pair(view.left, view.right)
+    third = view.third if view.third in shelf.sources and view.third not in (left, right) else ""
     rows, unknown = shelf.rows_of(view.history)
     if unknown:
         named = ", ".join(repr(one[:40]) for one in unknown[:3])
@@ -47,10 +48,11 @@ def known_view(library: Library, view: View, notes: list[str]) -> tuple[Shelf, V
         dataset=shelf.key,
         left=left,
         right=right,
+        third=third,
         history=tuple(shelf.ids[row] for row in rows),
         target=target,
-        side=view.side if right else "left",
     )
+    view = replace(view, side=view.side if view.side in view.columns else "left")
     return shelf, view, notes
 
 

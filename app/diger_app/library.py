@@ -50,11 +50,11 @@ class Library:
 
     @property
     def datasets(self) -> list[str]:
-        """Keys of the datasets with at least one model that writes SIDs.
+        """Keys of the datasets with at least one model that writes SIDs here.
 
         Those come first that a stranger understands: real people's, with text to read.
         """
-        keys = [key for key, shelf in self.shelves.items() if shelf.sources]
+        keys = [key for key, shelf in self.shelves.items() if shelf.sid_sources]
         return sorted(keys, key=lambda key: self.shelves[key].rank)
 
     def shelf(self, dataset: str = "") -> Shelf:
@@ -77,7 +77,7 @@ class Library:
 
     def nothing(self) -> str:
         """Why there is nothing to show, in one sentence."""
-        others = sorted({name for s in self.shelves.values() for name, _ in s.unusable})
+        others = sorted({n for s in self.shelves.values() for n in (*s.sources, *s.results_only)})
         if others:
             return (
                 "no bundle here writes SIDs (found: "
@@ -124,17 +124,14 @@ class Library:
             return
         shelf.runs.append(bundle)
         if bundle.kind != "complete":
-            reason = "it holds results only, without the weights to recommend with"
-            shelf.unusable.append((bundle.name, reason))
-        elif not writes_sids(bundle.about.backbone):
-            reason = f"a {method} model ranks items without writing SIDs"
-            shelf.unusable.append((bundle.name, reason))
+            shelf.results_only.append(bundle.name)
         else:
             name = bundle.name
             if any(name in other.sources for other in self.shelves.values()):
                 name = f"{name}@{bundle.hash[:7]}"
             if name not in shelf.sources:
-                shelf.sources[name] = Source(name, method, bundle, address)
+                sids = writes_sids(bundle.about.backbone)
+                shelf.sources[name] = Source(name, method, bundle, address, sids)
 
     def _shelf_for(self, dataset: DatasetEntry) -> Shelf:
         """The shelf of a dataset; another fingerprint under the same name is another dataset."""

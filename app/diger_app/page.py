@@ -12,18 +12,16 @@ from typing import Any
 
 import gradio as gr
 
-from diger.charts.theme import method_mark
 from diger.errors import DigerError
 from diger_app.api import Api, Blocks
 from diger_app.events import Events
 from diger_app.known import banner, known_view
 from diger_app.library import Library
 from diger_app.panels import explore, new, recommend, think
-from diger_app.panels.common import LOADING, MODEL, OOPS, history_value
+from diger_app.panels.common import LOADING, MODEL, OOPS, history_value, side_choices
 from diger_app.render.header import HEADER
 from diger_app.render.share import share
 from diger_app.render.text import notice, sentence
-from diger_app.shelf import Shelf
 from diger_app.theme import script
 from diger_app.view import TABS, View, from_query
 
@@ -69,8 +67,8 @@ class Page:
                 min_width=240,
                 elem_id="dataset",
             )
+            self.verdict = gr.HTML("", apply_default_css=False, elem_classes="verdict-line")
         self.banner = gr.HTML(self._first_banner(), apply_default_css=False, elem_classes="banner")
-        self.verdict = gr.HTML("", apply_default_css=False, elem_classes="verdict-line")
         self.tabs_by_name: dict[str, gr.Tab] = {}
         with gr.Tabs(selected="recommend", elem_classes="tabs") as self.tabs:
             for name in TABS:
@@ -110,8 +108,9 @@ class Page:
 
     def _wire(self) -> None:
         rec, thinking, exploring, new_tab = self.rec, self.think, self.explore, self.new
-        self._base = [self.dataset, rec.left, rec.right, rec.history]
+        self._base = [self.dataset, rec.left, rec.right, rec.third, rec.history]
         self._base += [rec.k, rec.beam, rec.leave_out_seen, rec.decoding]
+        told = [rec.strip, rec.out]
         restored = list(self._all_outputs())
         private: dict[str, Any] = {"api_visibility": "private"}
         model: dict[str, Any] = {**private, "concurrency_id": MODEL}
@@ -143,24 +142,30 @@ class Page:
                 show_progress="hidden",
                 **private,
             )
-        changed = [rec.history.input, rec.left.input, rec.right.input, rec.k.release]
+        changed = [rec.history.input, rec.k.release]
         changed += [rec.beam.release, rec.leave_out_seen.input, rec.decoding.input]
         gr.on(
             changed,
             self.events.recommend,
             self._base,
-            [rec.out],
-            show_progress="minimal",
+            told,
+            show_progress="hidden",
             trigger_mode="always_last",
             concurrency_limit=4,
             **model,
         )
+        rec.out.input(
+            self.events.choose,
+            self._base,
+            [rec.left, rec.right, rec.third, exploring.side, *told],
+            show_progress="hidden",
+            **model,
+        )
         rec.examples.select(
             self.events.example,
-            [self.dataset, *self._base[1:]],
-            [rec.history, rec.out],
-            show_progress_on=[rec.out],
-            show_progress="minimal",
+            self._base,
+            [rec.history, *told],
+            show_progress="hidden",
             **model,
         )
         pasted = rec.read_pasted.click(
@@ -178,23 +183,21 @@ class Page:
             **private,
         )
         for filled in (pasted, offered):
-            filled.then(
-                self.events.recommend, self._base, [rec.out], show_progress="minimal", **model
-            )
+            filled.then(self.events.recommend, self._base, told, show_progress="hidden", **model)
 
-        think_in = [*self._base, thinking.side, thinking.beam]
+        think_in = [*self._base, thinking.beam]
         self._drawn(
             "think",
-            [thinking.side.input, thinking.beam.release],
+            [thinking.beam.release, thinking.out.input],
             self.events.think,
             think_in,
             thinking.out,
         )
-        explore_in = [*self._base[:3], exploring.what, exploring.side, exploring.look]
+        explore_in = [*self._base, exploring.what, exploring.side, exploring.look]
         explore_in += [exploring.prefix]
         self._drawn(
             "explore",
-            [exploring.what.input, exploring.side.input],
+            [exploring.what.input, exploring.side.input, exploring.out.input],
             self.events.explore,
             explore_in,
             exploring.out,
@@ -210,7 +213,7 @@ class Page:
         exploring.out.select(
             self.events.press, explore_in, explored, show_progress="hidden", **model
         )
-        for island in (rec.out, thinking.out, new_tab.out):
+        for island in (rec.strip, rec.out, thinking.out, new_tab.out):
             island.select(
                 self.events.press_elsewhere,
                 explore_in,
@@ -253,8 +256,8 @@ class Page:
         return dict.fromkeys(
             [
                 *(self.banner, self.dataset, self.tabs, rec.examples, rec.history, rec.k, rec.beam),
-                *(rec.leave_out_seen, rec.decoding, rec.left, rec.right, rec.out),
-                *(thinking.side, thinking.beam, thinking.out),
+                *(rec.leave_out_seen, rec.decoding, rec.left, rec.right, rec.third),
+                *(rec.strip, rec.out, thinking.beam, thinking.out),
                 *(exploring.what, exploring.side, exploring.look, exploring.prefix, exploring.out),
                 *(new_tab.title, new_tab.description, new_tab.only_new, new_tab.out, self.about),
             ]
@@ -286,9 +289,8 @@ class Page:
         shelf, view, notes = known_view(self.library, view, notes)
         rec, thinking, exploring, new_tab = self.rec, self.think, self.explore, self.new
         rows, _ = shelf.rows_of(view.history)
-        sides = _side_choices(shelf, view)
-        names = _name_choices(shelf)
-        second = [*names, (recommend.NOTHING, "")]
+        sides = side_choices(shelf, view)
+        side = view.side if view.side in {value for _, value in sides} else sides[0][1]
         updates: dict[Any, Any] = {
             self.banner: banner(shelf, notes),
             self.dataset: gr.update(value=shelf.key),
@@ -299,14 +301,15 @@ class Page:
             rec.beam: view.beam,
             rec.leave_out_seen: view.leave_out_seen,
             rec.decoding: view.decoding,
-            rec.left: gr.update(choices=names, value=view.left),
-            rec.right: gr.update(choices=second, value=view.right),
+            rec.left: view.left,
+            rec.right: view.right,
+            rec.third: view.third,
             rec.out: recommend.show(self.library, view),
-            thinking.side: gr.update(choices=sides, value=view.side),
+            rec.strip: recommend.story(self.library, view),
             thinking.beam: view.tree_beam,
             thinking.out: think.show(self.library, view) if view.tab == "think" else LOADING,
             exploring.what: view.explore,
-            exploring.side: gr.update(choices=sides, value=view.side),
+            exploring.side: gr.update(choices=sides, value=side),
             exploring.look: explore.look_value(shelf, view.item),
             exploring.prefix: "-".join(map(str, view.prefix)),
             exploring.out: explore.show(self.library, view) if view.tab == "explore" else LOADING,
@@ -317,16 +320,3 @@ class Page:
             self.about: self.events.about() if view.tab == "about" else gr.skip(),
         }
         return updates
-
-
-def _name_choices(shelf: Shelf) -> list[tuple[str, str]]:
-    return [(f"{method_mark(s.method)} {s.method} · {n}", n) for n, s in shelf.sources.items()]
-
-
-def _side_choices(shelf: Shelf, view: View) -> list[tuple[str, str]]:
-    pairs = ((view.left, "left"), (view.right, "right"))
-    return [
-        (f"{method_mark(shelf.sources[name].method)} {shelf.sources[name].method}", side)
-        for name, side in pairs
-        if name
-    ]

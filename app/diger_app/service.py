@@ -14,6 +14,7 @@ import numpy as np
 
 from diger.errors import DigerError
 from diger.explain.prefixes import shared_depth
+from diger.explain.spelling import Written, spell
 from diger.explain.tree import Level, beam_tree
 from diger.memory import Memory
 from diger.tokenizer.suffix import parse_sid
@@ -29,8 +30,9 @@ class Recommended:
 
     Attributes:
         row: item row, None for a SID that no item has (free decoding).
-        sid: codes and suffix.
-        log_p: log-probability in nats over the full codebook.
+        sid: codes and suffix; empty for a model without SIDs.
+        log_p: log-probability in nats over the full codebook; for SASRec over the catalogue, for
+            popularity the item's share of all training events.
         depth: leading codes shared with some item of the history, at most.
         sharers: positions in the history (from 0) of the items that share that many.
     """
@@ -56,13 +58,15 @@ class Side:
         listed: the first k.
         target_rank: rank of the true next item among the SIDs decoded; None where it is not there
             or not known.
-        decoded: SIDs decoded, at least k where the catalogue allows.
+        sids: whether the model writes SIDs.
+        decoded: items or SIDs listed in all, at least k where the catalogue allows.
         invalid: how many of those no item has.
         read: events of the history that the model read.
     """
 
     name: str
     method: str
+    sids: bool
     listed: tuple[Recommended, ...]
     target_rank: int | None
     decoded: int
@@ -117,15 +121,21 @@ def recommend(shelf: Shelf, name: str, view: View) -> Side:
     """
     rows = tuple(history_rows(shelf, view.history))
     loaded = shelf.load(name)
-    seen = view.leave_out_seen and view.decoding != "free"
+    decoding = view.decoding
+    if (decoding == "free" and not loaded.writes_sids) or (
+        decoding == "hybrid" and not loaded.has_item_head
+    ):
+        decoding = "beam"
+    seen = view.leave_out_seen and decoding != "free"
     width = max(view.beam, view.k)
-    key = ("recommend", shelf.key, loaded.source.bundle.hash, rows, width, view.decoding, seen)
-    found = _cache.get(key, lambda: _decode(loaded, shelf, rows, width, view.decoding, seen))
+    key = ("recommend", shelf.key, loaded.source.bundle.hash, rows, width, decoding, seen)
+    found = _cache.get(key, lambda: _decode(loaded, shelf, rows, width, decoding, seen))
     target = shelf.rows.get(view.target)
     ranks = [i for i, one in enumerate(found, 1) if target is not None and one.row == target]
     return Side(
         name=loaded.name,
         method=loaded.method,
+        sids=loaded.writes_sids,
         listed=found[: view.k],
         target_rank=ranks[0] if ranks else None,
         decoded=len(found),
@@ -152,6 +162,24 @@ def tree(shelf: Shelf, name: str, view: View) -> list[Level]:
     )
 
 
+def spelling(shelf: Shelf, name: str, view: View) -> tuple[Recommended, list[Written]] | None:
+    """The first recommendation of the bundle `name` and how its SID is written, code by code.
+
+    None where there is none: a model without SIDs, or one that first wrote a SID of no item.
+    """
+    loaded = shelf.load(name)
+    model = loaded.model
+    listed = recommend(shelf, name, view).listed
+    if not listed or not loaded.writes_sids or listed[0].row is None:
+        return None
+    first = listed[0]
+    rows = tuple(history_rows(shelf, view.history))[-model.recipe.training.max_history :]
+    key = ("spelling", shelf.key, loaded.source.bundle.hash, rows, first.sid)
+    assert model.sids is not None
+    made = _cache.get(key, lambda: spell(model.network, model.sids, rows, first.sid))  # type: ignore[arg-type]
+    return first, made
+
+
 def words_for(shelf: Shelf, loaded: Loaded, prefix: Sequence[int], limit: int = 3) -> list[str]:
     """What a prefix means: the telling terms of the items under it; empty without item text."""
     terms = shelf.terms
@@ -170,6 +198,7 @@ def words_for(shelf: Shelf, loaded: Loaded, prefix: Sequence[int], limit: int = 
 def _decode(
     loaded: Loaded, shelf: Shelf, rows: Sequence[int], width: int, decoding: str, seen: bool
 ) -> tuple[Recommended, ...]:
+    events = max(int(shelf.popularity.sum()), 1)
     listed = loaded.model.recommend(
         [shelf.ids[row] for row in rows],
         width,
@@ -180,10 +209,13 @@ def _decode(
     history = loaded.codes[list(rows)]
     found = []
     for one in listed:
-        sid = parse_sid(one.sid or "")
+        sid = parse_sid(one.sid) if one.sid else ()
         depth = shared_depth(history, sid[:-1])
         deepest = int(depth.max())
+        score = one.score
+        if loaded.method == "popularity":  # the score is the number of training events
+            score = math.log(max(score, 1e-9) / events)
         sharers = tuple(int(i) for i in np.flatnonzero(depth == deepest)) if deepest else ()
         row = None if one.item_id is None else shelf.rows[one.item_id]
-        found.append(Recommended(row, sid, one.score, deepest, sharers))
+        found.append(Recommended(row, sid, score, deepest, sharers))
     return tuple(found)

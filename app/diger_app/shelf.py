@@ -36,12 +36,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A bundle that can be loaded: its name here, its method, and where it came from."""
+    """A bundle that can be loaded: its name here, its method, where it came from, and whether it
+    writes SIDs."""
 
     name: str
     method: str
     bundle: Bundle
     address: str
+    writes_sids: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Loaded:
     Attributes:
         source: the bundle.
         model: `diger.model.Model`.
-        sids: int64 (items, levels + 1), suffix last.
+        sids: int64 (items, levels + 1), suffix last; of no width for a model without SIDs.
         start: (items, levels) codes at the start of joint training, where there was one.
     """
 
@@ -75,6 +77,16 @@ class Loaded:
         """(items, levels), the suffix left aside."""
         return self.sids[:, :-1]
 
+    @property
+    def writes_sids(self) -> bool:
+        """Whether it has SIDs at all."""
+        return self.source.writes_sids
+
+    @property
+    def has_item_head(self) -> bool:
+        """Whether its beam can be reordered by an item-level head."""
+        return self.writes_sids and self.model.recipe.has_item_head
+
 
 class Shelf:
     """A dataset and its models.
@@ -83,7 +95,7 @@ class Shelf:
         key: how links and the API name it.
         label, simulated, licence, origin: what its bundles say of it.
         rank: where it stands among others: with text before those without, real before simulated.
-        sources: usable bundles by name; unusable: (name, reason) of the others;
+        sources: bundles to recommend with, by name; results_only: names of the others;
             runs: the bundles of both.
     """
 
@@ -97,13 +109,18 @@ class Shelf:
         self.origin = printable(dataset.source, 300)
         self.users, self.events = dataset.users, dataset.events
         self.sources: dict[str, Source] = {}
-        self.unusable: list[tuple[str, str]] = []
+        self.results_only: list[str] = []
         self.runs: list[Bundle] = []
         self.catalogues: list[tuple[Path, bool]] = []
         self.catalogue_problems: list[str] = []
         self._models: dict[str, Loaded | DigerError] = {}
         self._made: dict[str, Any] = {}
         self._lock = RLock()
+
+    @property
+    def sid_sources(self) -> dict[str, Source]:
+        """The bundles that write SIDs."""
+        return {name: source for name, source in self.sources.items() if source.writes_sids}
 
     def pair(self, left: str = "", right: str = "") -> tuple[str, str]:
         """The two bundles to show side by side; names not known fall back to the defaults.
@@ -112,7 +129,7 @@ class Shelf:
         beside the first.
         """
         if left not in self.sources:
-            left = self._first("static") or next(iter(self.sources))
+            left = self._first("static") or next(iter(self.sid_sources or self.sources))
         if right not in self.sources:
             right = self._first("differentiable")
         return left, "" if right == left else right
@@ -259,10 +276,10 @@ class Shelf:
                 f"{source.name} has another catalogue than the other bundles of {self.key}; "
                 "train both on the same prepared dataset"
             )
-        assert model.sids is not None  # only models over SIDs become sources
         names = schema.numbered_columns(model.items, "start_code_")
         start = model.items[names].to_numpy(np.int64) if names else None
-        return Loaded(source, model, model.sids.numpy(), start)
+        none = np.zeros((len(self.ids), 0), np.int64)
+        return Loaded(source, model, none if model.sids is None else model.sids.numpy(), start)
 
     def _vectors(self) -> np.ndarray | None:
         for source in self.sources.values():

@@ -15,28 +15,29 @@ from urllib.parse import parse_qsl, quote
 MAX_HISTORY = 100  # events in a history; models here read 50
 MAX_K = 20
 MIN_BEAM, MAX_BEAM = 20, 100
-MAX_TREE_BEAM = 12
+MAX_TREE_BEAM, DEFAULT_TREE_BEAM = 12, 4
 MAX_TEXT = 600  # characters of a new item's title or description
 MAX_QUERY = 30_000
 
 TABS = ("recommend", "think", "explore", "new", "share", "about")
-DECODINGS = ("beam", "telling", "free")
-SIDES = ("left", "right")
-EXPLORE_VIEWS = ("item", "browse", "map", "moved")
+DECODINGS = ("beam", "hybrid", "telling", "free")
+SIDES = ("left", "right", "third")
+EXPLORE_VIEWS = ("map", "item", "browse")
 
 
 @dataclass(frozen=True)
 class View:
     """One view; the names are those of the query string.
 
-    `left` and `right` are bundle names, `history` and `target` item ids, `prefix` the SID prefix
-    that is browsed, `side` the model shown where only one is.
+    `left`, `right` and `third` are the bundles of the columns, `history` and `target` item ids,
+    `prefix` the SID prefix that is browsed, `side` the column shown where only one is.
     """
 
     tab: str = "recommend"
     dataset: str = ""
     left: str = ""
     right: str = ""
+    third: str = ""
     history: tuple[str, ...] = ()
     target: str = ""
     k: int = 10
@@ -44,13 +45,18 @@ class View:
     leave_out_seen: bool = True
     decoding: str = "beam"
     side: str = "left"
-    tree_beam: int = 5
-    explore: str = "item"
+    tree_beam: int = DEFAULT_TREE_BEAM
+    explore: str = "map"
     item: str = ""
     prefix: tuple[int, ...] = ()
     title: str = ""
     description: str = ""
     only_new: bool = False
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The bundle of each column that has one, by the column's name."""
+        return {side: name for side in SIDES if (name := getattr(self, side))}
 
 
 def to_query(view: View) -> str:
@@ -167,6 +173,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "dataset": _word(120),
     "left": _word(200),
     "right": _word(200),
+    "third": _word(200),
     "history": _history,
     "target": _word(300),
     "k": _between(1, MAX_K),

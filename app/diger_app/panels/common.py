@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from diger.charts.theme import method_mark
 from diger.errors import DigerError
 from diger_app.library import Library
 from diger_app.render.text import attribute_json, notice, sentence
@@ -32,11 +33,12 @@ COMBO = """
 </div>"""
 
 
-def results(kind: str = "", value: str = "") -> gr.HTML:
-    """An island for results: its content comes from the server, its links trigger `select`."""
+def results(kind: str = "", value: str = "", script_name: str = "") -> gr.HTML:
+    """An island for results: its content comes from the server, its links trigger `select`; a
+    script of its own may come on top."""
     return gr.HTML(
         value,
-        js_on_load=script("results.js"),
+        js_on_load=script("results.js") + (script(script_name) if script_name else ""),
         apply_default_css=False,
         elem_classes=["results", kind] if kind else ["pressable"],
         padding=False,
@@ -87,6 +89,27 @@ def with_state(html: str, view: View, names: Sequence[str]) -> str:
     """Results with their part of the view, for the address bar."""
     values = {name: written(view, name) for name in names}
     return f'<div data-state="{attribute_json(values)}">{html}</div>'
+
+
+def sid_columns(shelf: Shelf, view: View) -> dict[str, str]:
+    """The columns of a view whose models write SIDs; the dataset's first pair where none does."""
+    found = {s: n for s, n in view.columns.items() if n in shelf.sid_sources}
+    left, right = shelf.pair()
+    return found or {"left": left} | ({"right": right} if right else {})
+
+
+def sid_model(shelf: Shelf, view: View) -> str:
+    """The bundle of the column that is shown alone."""
+    found = sid_columns(shelf, view)
+    return found.get(view.side) or next(iter(found.values()))
+
+
+def side_choices(shelf: Shelf, view: View) -> list[tuple[str, str]]:
+    """The columns whose SIDs can be looked at, by method, for a radio."""
+    return [
+        (f"{method_mark(shelf.sources[name].method)} {shelf.sources[name].method}", side)
+        for side, name in sid_columns(shelf, view).items()
+    ]
 
 
 def history_ids(value: object) -> tuple[tuple[str, ...], str]:

@@ -1,31 +1,37 @@
-"""Explore the SIDs: an item, the codes from the top, the map, what moved in joint training."""
+"""Explore the SIDs: the map with what moved, an item, the codes from the top."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from diger.errors import DigerError
-from diger.names import JOINT_METHODS
+from diger_app import service
 from diger_app.library import Library
-from diger_app.panels.common import COMBO, results, said, suggest, with_state
+from diger_app.panels.common import (
+    COMBO,
+    results,
+    said,
+    sid_columns,
+    sid_model,
+    suggest,
+    with_state,
+)
 from diger_app.panels.recommend import missing
 from diger_app.render import explore as render
-from diger_app.render.catalogue_map import catalogue_map
+from diger_app.render.catalogue_map import Shown, catalogue_map
 from diger_app.render.text import empty
 from diger_app.shelf import Shelf
 from diger_app.theme import script
-from diger_app.view import View
+from diger_app.view import SIDES, View
 
-STATE = ("dataset", "left", "right", "side", "explore", "item", "prefix")
-VIEWS = (
-    ("An item", "item"),
-    ("Codes from the top", "browse"),
-    ("Map", "map"),
-    ("What moved", "moved"),
+STATE = (
+    *("dataset", "left", "right", "third", "history", "k", "beam", "leave_out_seen", "decoding"),
+    *("side", "explore", "item", "prefix"),
 )
+VIEWS = (("Map", "map"), ("An item", "item"), ("Codes from the top", "browse"))
 _LOOKUP = (
     COMBO.format(id="look-up", label="Look up an item", placeholder="Search by title …")
     + '<p class="look-chosen">Showing: <b class="look-name" dir="auto"></b></p>'
@@ -46,9 +52,14 @@ class ExplorePanel:
 def build(library: Library) -> ExplorePanel:
     """Lay the tab out."""
     with gr.Row(elem_classes="toolbar", equal_height=False):
-        what = gr.Radio(list(VIEWS), value="item", label="Show", elem_classes="segmented")
+        what = gr.Radio(list(VIEWS), value="map", label="Show", elem_classes="segmented")
         side = gr.Radio(
-            [("first model", "left")], value="left", label="Model", elem_classes="segmented"
+            # All three from the start: a value that is not among them yet would not be taken.
+            [(side, side) for side in SIDES],
+            value="left",
+            label="Model",
+            elem_classes="segmented",
+            elem_id="explore-side",
         )
         look = gr.HTML(
             {"dataset": "", "id": "", "title": ""},
@@ -59,7 +70,7 @@ def build(library: Library) -> ExplorePanel:
             elem_classes="lookup",
         )
         prefix = gr.Textbox("", visible="hidden", label="prefix", elem_id="browse-prefix")
-    out = results("explore-results")
+    out = results("explore-results", script_name="map.js")
     return ExplorePanel(what, side, look, prefix, out)
 
 
@@ -72,13 +83,11 @@ def show(library: Library, view: View) -> str:
 
 def _drawn(shelf: Shelf, view: View) -> str:
     row = shelf.rows.get(view.item)
-    name = view.right if view.side == "right" and view.right else view.left
+    name = sid_model(shelf, view)
     if view.explore == "browse":
         return render.browse(shelf, shelf.load(name), view.prefix)
     if view.explore == "map":
-        return catalogue_map(shelf, shelf.load(name), row)
-    if view.explore == "moved":
-        return render.moved(shelf, _joint(shelf, view))
+        return catalogue_map(shelf, _shown(shelf, view, name, row))
     if row is None:
         if view.item:
             raise DigerError(
@@ -90,25 +99,29 @@ def _drawn(shelf: Shelf, view: View) -> str:
             "shares its prefixes, and who is near in content.",
             "⌕",
         )
-    models = [shelf.load(one) for one in (view.left, view.right) if one]
+    models = [shelf.load(one) for one in sid_columns(shelf, view).values()]
     gap = ""
-    if not view.right and len({s.method for s in shelf.sources.values()}) == 1:
+    if not view.right and len({s.method for s in shelf.sid_sources.values()}) == 1:
         panel = missing(shelf)
         gap = empty(panel.head, panel.missing)
     return render.item(shelf, row, models, gap)
 
 
-def _joint(shelf: Shelf, view: View) -> Any:
-    """The model whose moves are shown: the chosen one if it has a start, else any that has."""
-    chosen = view.right if view.side == "right" and view.right else view.left
-    for name in (chosen, view.right, view.left):
-        if name:
-            loaded = shelf.load(name)
-            if loaded.start is not None:
-                return loaded
-    return next(
-        (shelf.load(n) for n, s in shelf.sources.items() if s.method in JOINT_METHODS), None
-    )
+def _shown(shelf: Shelf, view: View, name: str, row: int | None) -> Shown:
+    """The map of the bundle `name`: with what flies between it and another column, where one was
+    trained jointly from the other's codes."""
+    loaded = shelf.load(name)
+    joint, turn = (loaded, "") if loaded.start is not None else (None, "")
+    for side, other in sid_columns(shelf, view).items():
+        one = shelf.load(other)
+        if joint is loaded and np.array_equal(one.codes, loaded.start):
+            turn = side
+        elif joint is None and one.start is not None and np.array_equal(one.start, loaded.codes):
+            joint, turn = one, side
+    rows, _ = shelf.rows_of(view.history)
+    listed = service.recommend(shelf, name, view).listed if rows else ()
+    found = [one.row for one in listed if one.row is not None]
+    return Shown(loaded, joint, turn, row, tuple(dict.fromkeys(rows)), found)
 
 
 def look_value(shelf: Shelf, item: str) -> dict[str, str]:

@@ -9,12 +9,23 @@ import gradio as gr
 
 from diger.errors import DigerError
 from diger_app.library import Library
-from diger_app.panels.common import results, said, with_state
+from diger_app.panels.common import results, said, sid_columns, with_state
 from diger_app.render import new_item as render
 from diger_app.render.text import empty, notice, sentence
 from diger_app.view import MAX_TEXT, View
 
-STATE = ("dataset", "left", "right", "history", "k", "beam", "title", "description", "only_new")
+STATE = (
+    "dataset",
+    "left",
+    "right",
+    "third",
+    "history",
+    "k",
+    "beam",
+    "title",
+    "description",
+    "only_new",
+)
 NO_ENCODER = (
     "Naming a new item needs the text encoder, an optional extra: "
     'pip install "diger-studio[text]", then start the app again. Everything else works without.'
@@ -97,10 +108,9 @@ def show(library: Library, view: View) -> str:
     from diger_app.new_item import NewItem, new_item
 
     columns: list[NewItem | str] = []
-    for name in (view.left, view.right):
-        if name:
-            try:
-                columns.append(new_item(shelf, name, view))
-            except DigerError as error:
-                columns.append(notice(sentence(str(error)), kind="warn", head=name))
+    for name in sid_columns(shelf, view).values():
+        try:
+            columns.append(new_item(shelf, name, view))
+        except DigerError as error:
+            columns.append(notice(sentence(str(error)), kind="warn", head=name))
     return with_state(render.new_item(shelf, view, columns), view, STATE)

@@ -1,7 +1,9 @@
-"""Recommend: build a history, and see what each model writes next, side by side."""
+"""Recommend: build a history, and see what each model writes next, side by side; above it the
+strip that tells in twenty seconds what is going on."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +23,19 @@ from diger_app.panels.common import (
 )
 from diger_app.pasted import Pasted, read_pasted
 from diger_app.render import compare as render
+from diger_app.render import strip as render_strip
 from diger_app.render.text import esc, notice, sentence
 from diger_app.shelf import Shelf
 from diger_app.theme import script
-from diger_app.view import DECODINGS, MAX_BEAM, MAX_HISTORY, MAX_K, MIN_BEAM, View
+from diger_app.view import DECODINGS, MAX_BEAM, MAX_HISTORY, MAX_K, MIN_BEAM, SIDES, View
+
+_log = logging.getLogger(__name__)
 
 STATE = (
     "dataset",
     "left",
     "right",
+    "third",
     "history",
     "target",
     "k",
@@ -37,9 +43,9 @@ STATE = (
     "leave_out_seen",
     "decoding",
 )
-NOTHING = "nothing beside it"
 DECODING_LABELS = (
     ("within the catalogue", "beam"),
+    ("reordered by the item-level head (hybrid)", "hybrid"),
     ("telling, popular items count less", "telling"),
     ("free, may invent SIDs", "free"),
 )
@@ -68,13 +74,16 @@ class RecommendPanel:
     beam: gr.Slider
     leave_out_seen: gr.Checkbox
     decoding: gr.Radio
-    left: gr.Dropdown
-    right: gr.Dropdown
+    left: gr.Textbox
+    right: gr.Textbox
+    third: gr.Textbox
+    strip: gr.HTML
     out: gr.HTML
 
 
 def build(library: Library) -> RecommendPanel:
-    """Lay the tab out."""
+    """Lay the tab out; what the columns hold is chosen in their heads, and kept in the page."""
+    strip = results("story", script_name="strip.js")
     with gr.Row(elem_classes="workbench", equal_height=False):
         with gr.Column(scale=0, min_width=300, elem_classes="bench"):
             history = gr.HTML(
@@ -103,29 +112,49 @@ def build(library: Library) -> RecommendPanel:
                 beam = gr.Slider(MIN_BEAM, MAX_BEAM, value=50, step=5, label="Beams")
                 seen = gr.Checkbox(True, label="Leave out items of the history")
                 decoding = gr.Radio(list(DECODING_LABELS), value=DECODINGS[0], label="Decoding")
-                left = gr.Dropdown(label="First model", allow_custom_value=True)
-                right = gr.Dropdown(label="Second model", allow_custom_value=True)
+        left, right, third = (
+            gr.Textbox("", visible="hidden", label=f"{side} column") for side in SIDES
+        )
         with gr.Column(scale=1, min_width=300, elem_classes="stage"):
             out = results("compare-results", render.skeleton())
-    return RecommendPanel(
-        stories, history, pasted, read, report, k, beam, seen, decoding, left, right, out
-    )
+    columns = (left, right, third, strip, out)
+    return RecommendPanel(stories, history, pasted, read, report, k, beam, seen, decoding, *columns)
 
 
 @said
 def show(library: Library, view: View) -> str:
-    """The lists of both models."""
+    """The lists of the models."""
     shelf = library.shelf(view.dataset)
     if not view.history:
         return with_state(render.welcome(), view, STATE)
     panels = []
-    for position, name in enumerate((view.left, view.right)):
-        if name:
-            panels.append(_panel(shelf, name, view))
-        elif position and len({source.method for source in shelf.sources.values()}) == 1:
-            panels.append(missing(shelf))
+    for name in view.columns.values():
+        panels.append(_panel(shelf, name, view))
+    if len(panels) == 1 and len({source.method for source in shelf.sid_sources.values()}) == 1:
+        panels.append(missing(shelf))
     service.history_rows(shelf, view.history)
     return with_state(render.compare(shelf, view, panels), view, STATE)
+
+
+def story(library: Library, view: View) -> str:
+    """The strip, of the last item of the history and the models that write SIDs; an aside, so
+    nothing where it cannot be told."""
+    try:
+        shelf = library.shelf(view.dataset)
+        rows, unknown = shelf.rows_of(view.history)
+        if not rows or unknown:
+            return ""
+        tellings = []
+        for name in view.columns.values():
+            found = service.spelling(shelf, name, view)
+            if found is not None:
+                tellings.append(render_strip.Telling(shelf.load(name), *found))
+        return render_strip.strip(shelf, rows[-1], len(rows), tellings)
+    except DigerError:
+        return ""  # the lists say what is wrong
+    except Exception:
+        _log.exception("the strip failed")
+        return ""
 
 
 def missing(shelf: Shelf) -> render.Panel:
@@ -142,9 +171,10 @@ def missing(shelf: Shelf) -> render.Panel:
 
 def _panel(shelf: Shelf, name: str, view: View) -> render.Panel:
     try:
-        return render.Panel(service.recommend(shelf, name, view), shelf.load(name))
+        return render.Panel(service.recommend(shelf, name, view), shelf.load(name), name=name)
     except DigerError as error:
-        return render.Panel(None, head=f"{name} cannot answer", missing=sentence(str(error)))
+        said = sentence(str(error))
+        return render.Panel(None, head=f"{name} cannot answer", missing=said, name=name)
 
 
 def examples(shelf: Shelf) -> str:

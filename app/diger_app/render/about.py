@@ -77,8 +77,13 @@ def _dataset(shelf: Shelf) -> str:
     facts.append(f"licence {shelf.licence}")
     origin = f"<p>Source: {esc(shelf.origin)}</p>" if shelf.origin else ""
     rows = "".join(_model(source) for source in shelf.sources.values())
-    others = "".join(f"<li>{esc(name)}: {esc(reason)}</li>" for name, reason in shelf.unusable)
-    listed = f"<p>Also there, but not for this app:</p><ul>{others}</ul>" if others else ""
+    n = len(shelf.results_only)
+    listed = (
+        f"<p>{n} more {'holds' if n == 1 else 'hold'} results alone, without weights to recommend "
+        "with: they count in the verdict above and stand in the dashboard.</p>"
+        if n
+        else ""
+    )
     return (
         f"<h3>{esc(shelf.label)}</h3>{simulated}<p>{esc('; '.join(facts))}.</p>{origin}"
         '<div class="scroll"><table class="table"><thead><tr><th scope="col">model</th>'

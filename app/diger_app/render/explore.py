@@ -1,4 +1,4 @@
-"""Looking around in SIDs: one item under each method, codes from the top, items that moved."""
+"""Looking around in SIDs: one item under each method, and codes from the top."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import numpy as np
 
 from diger.charts.theme import method_colour
 from diger.explain.layout import squarify
-from diger.explain.moved import Move, moved_share, moves
 from diger.explain.prefixes import Neighbours, children, neighbours, rows_under
 from diger_app.render.text import (
     beside,
     chips,
-    empty,
     esc,
     hue,
     item_button,
     method,
-    notice,
-    percent,
 )
 from diger_app.service import words_for
 from diger_app.shelf import Loaded, Shelf
@@ -61,8 +57,16 @@ def _item_head(shelf: Shelf, row: int) -> str:
     events = int(shelf.popularity[row])
     cold = "never seen in training" if not events else f"{events} training events"
     return (
-        f'<div class="item-head"><h3 dir="auto">{esc(shelf.title(row))}</h3>'
+        f'<div class="item-head"><h3 dir="auto">{esc(shelf.title(row))}</h3>{_add(shelf, row)}'
         f'<p class="muted">{esc(shelf.ids[row], 80)} · {cold}</p>{text}<div>{tags}</div></div>'
+    )
+
+
+def _add(shelf: Shelf, row: int) -> str:
+    title = esc(shelf.title(row))
+    return (
+        f'<button type="button" class="button add" data-add="{esc(shelf.ids[row])}" '
+        f'data-title="{title}">+ Add to the history</button>'
     )
 
 
@@ -234,60 +238,3 @@ def _items_list(shelf: Shelf, rows: np.ndarray) -> str:
         for r in map(int, order)
     )
     return f'<ul class="names names-wide">{lines}</ul>'
-
-
-def moved(shelf: Shelf, loaded: Loaded | None) -> str:
-    """What joint training did to the SIDs of a model."""
-    if loaded is None:
-        return empty(
-            "No jointly trained model here",
-            "Static SIDs never move. With a differentiable bundle of this dataset, this page shows "
-            "which items changed their SID during joint training, and toward whom.",
-        )
-    if loaded.start is None:
-        return notice(
-            f"{loaded.name} does not say what its SIDs were at the start of joint training.",
-            kind="warn",
-        )
-    shares = moved_share(loaded.start, loaded.codes)
-    bars = "".join(
-        f'<li><span>up to code {level}</span><span class="bar" aria-hidden="true">'
-        f'<i style="width:{100 * share:.1f}%"></i></span><b>{percent(share)}</b></li>'
-        for level, share in enumerate(shares, 1)
-    )
-    listed = moves(loaded.start, loaded.codes, shelf.popularity, limit=24)
-    lines = "".join(_move(shelf, loaded, one) for one in listed)
-    total = int((loaded.start != loaded.codes).any(axis=1).sum())
-    head = (
-        f'<div class="item-head"><h3>{total} of {len(loaded.codes)} items have other codes than at '
-        f"the start of joint training</h3><p class='muted'>{method(loaded.method)} "
-        f"{esc(loaded.name, 60)}; the suffix is left aside</p>"
-        f'<ul class="shares" style="--method:{method_colour(loaded.method)}">{bars}</ul></div>'
-    )
-    if not listed:
-        return head
-    more = f", the first {len(listed)}" if total > len(listed) else ""
-    return (
-        f'{head}<div class="scroll"><table class="table moved"><caption>Those that changed at an '
-        f"earlier level first, then the popular{more}</caption><thead><tr>"
-        '<th scope="col">item</th><th scope="col">from</th><th scope="col">to</th>'
-        '<th scope="col">now beside</th><th scope="col">no longer beside</th></tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
-    )
-
-
-def _move(shelf: Shelf, loaded: Loaded, one: Move) -> str:
-    def names(rows: np.ndarray) -> str:
-        if not len(rows):
-            return '<span class="muted">nobody new</span>' if rows is one.joined else "—"
-        listed = (item_button(shelf.ids[r], shelf.title(r)) for r in map(int, rows))
-        return '<ul class="names">' + "".join(f"<li>{name}</li>" for name in listed) + "</ul>"
-
-    words = ", ".join(words_for(shelf, loaded, one.after[: one.level]))
-    said = f'<span class="words">{esc(words, 60)}</span>' if words else ""
-    return (
-        f'<tr><th scope="row">{item_button(shelf.ids[one.row], shelf.title(one.row))}</th>'
-        f"<td>{chips(one.before, suffix=False, match=one.level - 1)}</td>"
-        f"<td>{chips(one.after, suffix=False, match=one.level - 1)}{said}</td>"
-        f"<td>{names(one.joined)}</td><td>{names(one.left)}</td></tr>"
-    )

@@ -33,6 +33,11 @@ def hue(level: int, code: int) -> int:
     return round((code * 137.508 + level * 47) % 360)
 
 
+def chip(level: int, code: int) -> str:
+    """One code in its colour."""
+    return f'<span class="chip" style="--h:{hue(level, code)}">{code}</span>'
+
+
 def chips(sid: Sequence[int], *, match: int = 0, suffix: bool = True, invalid: bool = False) -> str:
     """A SID as coloured chips; `match` leading codes are marked as shared, `suffix` says whether
     the last number is one. The written SID is there for screen readers."""
@@ -47,6 +52,29 @@ def chips(sid: Sequence[int], *, match: int = 0, suffix: bool = True, invalid: b
     label = f"SID {written}, no item has it" if invalid else f"SID {written}"
     kind = "sid sid-invalid" if invalid else "sid"
     return f'<span class="{kind}" role="img" aria-label="{label}">{"".join(parts)}</span>'
+
+
+ARMS = {
+    "static": "Fixed names",
+    "detached": "Refreshed names",
+    "differentiable": "Learned names",
+    "ste": "Learned names, no noise",
+    "sasrec": "No names, items ranked",
+    "popularity": "What everyone chooses",
+}
+
+
+def arm(name: str) -> str:
+    """A method by what it does, its term beside it."""
+    said = ARMS.get(name)
+    if said is None:
+        return method(name)
+    term = "SASRec" if name == "sasrec" else name
+    return (
+        f'<span class="method arm" style="--method:{method_colour(name)}">'
+        f'<span class="mark" aria-hidden="true">{method_mark(name)}</span>{said} '
+        f'<span class="term">{esc(term)}</span></span>'
+    )
 
 
 def method(name: str) -> str:

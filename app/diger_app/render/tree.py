@@ -1,8 +1,8 @@
-"""The beam as a tree: nested lists that read well aloud and are drawn from left to right.
+"""The beam as a tree, one a model: every level a column, every prefix a card in it.
 
-Every kept prefix is a card; the best of what was dropped at each level is listed beside it, in
-words and dashed, so that colour is not needed to tell them apart. Radio buttons show the search
-level by level without a script.
+What was kept is drawn through, the best of what was dropped is dashed and says so, so that colour
+is not needed to tell them apart. Cards stand at columns and rows, whose size the style sheet says;
+`static/tree.js` plays the levels one after another, zooms and pans.
 """
 
 from __future__ import annotations
@@ -12,30 +12,34 @@ from collections.abc import Sequence
 
 from diger.charts.theme import method_colour
 from diger.explain.tree import Branch, Level
-from diger_app.render.text import chips, esc, hue, item_button, method, percent
+from diger_app.render.text import arm, chip, esc, method, percent
 from diger_app.service import words_for
 from diger_app.shelf import Loaded, Shelf
 
+_DROPPED = 2  # of the dropped of each level, how many are drawn
+_CARD = 0.9  # a card's share of its column's width
 
-def tree(shelf: Shelf, loaded: Loaded, levels: Sequence[Level], width: int) -> str:
-    """The whole tree, with a stepper above it."""
-    group = f"step-{loaded.method}"
-    n = len(levels)
+
+def trees(shelf: Shelf, drawn: Sequence[tuple[Loaded, Sequence[Level]]]) -> str:
+    """The trees side by side, and what plays, zooms and sums them up."""
+    n = max(len(levels) for _, levels in drawn)
     stepper = "".join(
-        f'<label><input type="radio" name="{esc(group)}" value="{i}" class="step-{i}"'
+        f'<label><input type="radio" name="tree-step" value="{i}" class="step-{i}"'
         f"{' checked' if i == n else ''}><span>{_level_name(i, n)}</span></label>"
         for i in range(1, n + 1)
     )
+    sections = "".join(_tree(shelf, loaded, levels) for loaded, levels in drawn)
     return (
-        f'<section class="think" style="--method:{method_colour(loaded.method)}">'
-        f'<header class="side-head"><h3>{method(loaded.method)}</h3>'
-        f'<span class="bundle">{esc(loaded.name, 60)}</span></header>'
-        f'<fieldset class="stepper"><legend>Show the search up to</legend>{stepper}</fieldset>'
-        '<p class="muted tree-key">Bold: how likely the code is after the codes before it. Right: '
-        "how likely the whole prefix is; the beam keeps the best of those.</p>"
-        f'<div class="scroll"><div class="tree"><ul class="level">'
-        f"{_children(shelf, loaded, levels, (), 0)}</ul></div></div>"
-        f"{_summary(levels, width)}</section>"
+        f'<div class="thinking" data-levels="{n}"><div class="think-bar">'
+        '<button type="button" class="button tree-play">▶ Play</button>'
+        f'<fieldset class="stepper"><legend class="sr">Show the search up to</legend>{stepper}'
+        '</fieldset><div class="zoom-tools" role="group" aria-label="zoom">'
+        '<button type="button" class="button" data-zoom="out" aria-label="smaller">−</button>'
+        '<button type="button" class="button" data-zoom="fit">fit</button>'
+        '<button type="button" class="button" data-zoom="in" aria-label="larger">+</button></div>'
+        '<output class="tree-said muted">Press a branch to read it, an item to add it to the '
+        f'history.</output></div><div class="trees trees-{len(drawn)}">{sections}</div>'
+        f"{_summary(drawn, n)}</div>"
     )
 
 
@@ -43,58 +47,106 @@ def _level_name(level: int, n: int) -> str:
     return "items" if level == n else f"level {level}"
 
 
-def _children(
-    shelf: Shelf, loaded: Loaded, levels: Sequence[Level], prefix: tuple[int, ...], depth: int
-) -> str:
-    if depth == len(levels):
-        return ""
-    mine = [b for b in levels[depth].branches if b.prefix[:-1] == prefix]
-    parts = []
-    for branch in sorted(mine, key=lambda b: not b.kept):
-        below = _children(shelf, loaded, levels, branch.prefix, depth + 1) if branch.kept else ""
-        kind = "kept" if branch.kept else "dropped"
-        nested = f'<ul class="level">{below}</ul>' if below else ""
-        card = _card(shelf, loaded, branch, depth, len(levels))
-        parts.append(f'<li class="node {kind} depth-{depth + 1}">{card}{nested}</li>')
-    return "".join(parts)
+def _tree(shelf: Shelf, loaded: Loaded, levels: Sequence[Level]) -> str:
+    branches = [_shown(level) for level in levels]
+    places = _places(branches)
+    rows = max((row for row in places.values()), default=0) + 1
+    n = len(levels)
+    cards, edges = [], []
+    for depth, level in enumerate(branches):
+        for branch in level:
+            at = places[branch.prefix]
+            cards.append(_card(shelf, loaded, branch, depth, n, at))
+            if depth:
+                before = places[branch.prefix[:-1]] + 0.5
+                x, y = depth - 1 + _CARD, at + 0.5
+                middle = (x + depth) / 2
+                edges.append(
+                    f'<path class="d{depth + 1}{"" if branch.kept else " dropped"}" d="M{x:.2f} '
+                    f'{before:.2f}C{middle:.2f} {before:.2f} {middle:.2f} {y:.2f} {depth} {y:.2f}"'
+                    "/>"
+                )
+    return (
+        f'<section class="think" style="--method:{method_colour(loaded.method)}">'
+        f'<header class="side-head"><h3>{arm(loaded.method)}</h3>'
+        f'<span class="bundle">{esc(loaded.name, 60)}</span></header>'
+        f'<div class="zoom"><div class="tree" data-columns="{n}" '
+        f'style="--cols:{n};--rows:{rows:.2f}">'
+        f'<svg viewBox="0 0 {n} {rows:.2f}" preserveAspectRatio="none" aria-hidden="true">'
+        f"{''.join(edges)}</svg>{''.join(cards)}</div></div></section>"
+    )
 
 
-def _card(shelf: Shelf, loaded: Loaded, branch: Branch, depth: int, n: int) -> str:
+def _shown(level: Level) -> list[Branch]:
+    kept = [one for one in level.branches if one.kept]
+    return kept + [one for one in level.branches if not one.kept][:_DROPPED]
+
+
+def _places(branches: Sequence[Sequence[Branch]]) -> dict[tuple[int, ...], float]:
+    """The row of each prefix: ends stand one below another, a parent in the middle of its own."""
+    below: dict[tuple[int, ...], list[Branch]] = {}
+    for level in branches:
+        for one in level:
+            below.setdefault(one.prefix[:-1], []).append(one)
+    places: dict[tuple[int, ...], float] = {}
+    free = 0
+
+    def place(prefix: tuple[int, ...]) -> float:
+        nonlocal free
+        mine = [place(one.prefix) for one in below.get(prefix, [])]
+        if mine:
+            places[prefix] = (mine[0] + mine[-1]) / 2
+        else:
+            places[prefix] = float(free)
+            free += 1
+        return places[prefix]
+
+    if below:
+        place(())
+        del places[()]
+    return places
+
+
+def _card(shelf: Shelf, loaded: Loaded, branch: Branch, depth: int, n: int, row: float) -> str:
     code = branch.prefix[-1]
     last = depth == n - 1
-    chip = (
-        f'<span class="chip chip-suffix">{code}</span>'
-        if last
-        else f'<span class="chip" style="--h:{hue(depth, code)}">{code}</span>'
-    )
-    step, whole = math.exp(branch.step), math.exp(branch.log_p)
-    if branch.row is not None:
-        meaning = item_button(shelf.ids[branch.row], shelf.title(branch.row))
-    else:
-        words = words_for(shelf, loaded, branch.prefix)
-        said = esc(", ".join(words), 70) if words else "&nbsp;"
-        count = f"{branch.items} item{'s' if branch.items != 1 else ''}"
-        meaning = f'<span class="words">{said}</span><span class="count">{count}</span>'
-    state = "" if branch.kept else '<span class="state">dropped</span>'
+    coloured = f'<span class="chip chip-suffix">{code}</span>' if last else chip(depth, code)
+    step, whole = percent(math.exp(branch.step)), percent(math.exp(branch.log_p))
+    words = ", ".join(words_for(shelf, loaded, branch.prefix[: n - 1]))
     written = "-".join(map(str, branch.prefix))
+    state = "kept" if branch.kept else "dropped"
+    said = f"{written}: {step} after the codes before it, {whole} in all; {state}"
+    if branch.row is None:
+        count = f"{branch.items} item{'s' if branch.items != 1 else ''}"
+        said += f"; {count}" + (f": {words}" if words else "")
+        meaning = f'<span class="words" dir="auto">{esc(words, 60) or count}</span>'
+        tag, more = "div", ""
+    else:
+        item, title = shelf.ids[branch.row], shelf.title(branch.row)
+        said += f". Press to add {title} to the history"
+        meaning = f'<span class="leaf-title" dir="auto">{esc(title, 80)}</span>'
+        tag = "button"
+        more = f' type="button" data-add="{esc(item)}" data-title="{esc(title)}"'
+        coloured += '<span class="plus" aria-hidden="true">+</span>'
+    flag = "" if branch.kept else '<span class="state">dropped</span>'
     return (
-        f'<div class="branch" title="prefix {written}"><div class="branch-head">{chip}'
-        f'<span class="step">{percent(step)}</span>{state}'
-        f'<span class="whole" title="probability of the whole prefix">{percent(whole)}</span></div>'
-        f'<span class="bar" aria-hidden="true"><i style="width:{100 * step:.1f}%"></i></span>'
-        f'<div class="meaning">{meaning}</div></div>'
+        f'<{tag} class="branch {state} d{depth + 1}" style="--c:{depth};--r:{row:.2f}" '
+        f'title="{esc(said)}"{more}><span class="branch-head">{coloured}'
+        f'<b class="step">{step}</b>{flag}</span>{meaning}'
+        f'<span class="bar" aria-hidden="true"><i style="width:{100 * math.exp(branch.step):.1f}%">'
+        f"</i></span></{tag}>"
     )
 
 
-def _summary(levels: Sequence[Level], width: int) -> str:
-    n = len(levels)
+def _summary(drawn: Sequence[tuple[Loaded, Sequence[Level]]], n: int) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{_level_name(i, n)}</th><td>{level.weighed}</td><td>{level.kept}</td>'
-        f"<td>{percent(level.outside)}</td></tr>"
+        f'<tr><th scope="row">{method(loaded.method)} {_level_name(i, n)}</th>'
+        f"<td>{level.weighed}</td><td>{level.kept}</td><td>{percent(level.outside)}</td></tr>"
+        for loaded, levels in drawn
         for i, level in enumerate(levels, 1)
     )
     return (
-        f'<details class="reading"><summary>The search in numbers, with {width} beams</summary>'
+        '<details class="reading"><summary>The search in numbers</summary>'
         '<table class="table"><thead><tr><th scope="col">level</th>'
         '<th scope="col">prefixes weighed</th><th scope="col">kept</th>'
         '<th scope="col">given to codes that no item has</th></tr></thead>'
@@ -102,13 +154,9 @@ def _summary(levels: Sequence[Level], width: int) -> str:
     )
 
 
-def path(shelf: Shelf, rows: Sequence[int], loaded: Loaded) -> str:
+def path(shelf: Shelf, rows: Sequence[int]) -> str:
     """The history that the search starts from, in one line."""
     shown = rows[-8:]
-    parts = [
-        f'<li><span class="crumb-title" dir="auto">{esc(shelf.title(row), 50)}</span>'
-        f"{chips(loaded.sids[row])}</li>"
-        for row in shown
-    ]
-    more = f"<li>… {len(rows) - len(shown)} before</li>" if len(rows) > len(shown) else ""
-    return f'<ol class="crumbs" aria-label="the history">{more}{"".join(parts)}</ol>'
+    more = f"… {len(rows) - len(shown)} before → " if len(rows) > len(shown) else ""
+    names = " → ".join(esc(shelf.title(row), 50) for row in shown)
+    return f'<p class="crumbs" dir="auto"><b>After</b> {more}{names}</p>'

@@ -9,7 +9,7 @@
   let ready = false; // tabs report themselves while the page is built; that is nobody's choice
   const foreign = new Map(); // parameters of the host page, such as __theme, kept as they are
   const state = new Map();
-  const OURS = ["tab", "dataset", "left", "right", "history", "target", "k", "beam",
+  const OURS = ["tab", "dataset", "left", "right", "third", "history", "target", "k", "beam",
     "leave_out_seen", "decoding", "side", "tree_beam", "explore", "item", "prefix", "title",
     "description", "only_new"];
   for (const part of location.search.slice(1).split("&")) {
@@ -18,8 +18,11 @@
   }
   const written = (map) => [...map].filter(([, v]) => v !== "").map(([k, v]) => `${k}=${v}`);
   const query = () => OURS.filter((k) => state.get(k)).map((k) => `${k}=${state.get(k)}`).join("&");
+  // A link made on "Take it away" leads to where one came from.
+  let last = "";
   const link = () => {
-    const q = query();
+    const q = OURS.map((k) => [k, k === "tab" && state.get(k) === "share" ? last : state.get(k)])
+      .filter(([, v]) => v).map(([k, v]) => `${k}=${v}`).join("&");
     return location.origin + location.pathname + (q ? `?${q}` : "");
   };
   const show = () => {
@@ -45,6 +48,8 @@
   };
   const tab = (name) => {
     if (!ready) return;
+    const before = state.get("tab") || "";
+    if (name === "share" && before !== "share") last = before;
     state.set("tab", name === "recommend" ? "" : name);
     show();
   };
@@ -66,8 +71,7 @@
   const reveal = () => {
     const out = document.querySelector(".compare-results");
     if (out && out.getBoundingClientRect().top > innerHeight * 0.7) {
-      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-      out.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+      out.scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "start" });
     }
   };
   document.addEventListener("click", (e) => {
@@ -159,7 +163,17 @@
       if (look) trigger("select", { look: look.dataset.look });
       else if (prefix) trigger("select", { prefix: prefix.dataset.prefix });
       else if (example) trigger("select", { example: Number(example.dataset.example) });
+      const add = e.target.closest("[data-add]");
+      if (add && window.diger.add({ id: add.dataset.add, title: add.dataset.title })) {
+        add.classList.add("is-added");
+        // Once the history has taken it, what is drawn here is drawn anew with it.
+        setTimeout(() => trigger("input"), 120);
+      }
       else if (offer) { offer.disabled = true; trigger("select", { offer: offer.dataset.offer }); }
+    });
+    element.addEventListener("change", (e) => {
+      const choice = e.target.closest("[data-column]");
+      if (choice) trigger("input", { column: choice.dataset.column, bundle: choice.value });
     });
     // What both lists hold lights up together, also by keyboard.
     const light = (e, on) => {
@@ -172,39 +186,84 @@
     for (const name of ["pointerout", "focusout"]) element.addEventListener(name, (e) => light(e, false));
   };
 
-  // ---- the map: the point nearest to the pointer -------------------------------------------
-  const map = (element, trigger, title) => {
-    const nearest = (e) => {
-      const box = e.target.closest(".map");
-      if (!box) return null;
-      if (!box.points) box.points = JSON.parse(box.dataset.points);
-      const frame = box.querySelector("svg").getBoundingClientRect();
-      const x = (1000 * (e.clientX - frame.left)) / frame.width;
-      const y = 1000 - (1000 * (e.clientY - frame.top)) / frame.height;
-      const { rows, xy, titles } = box.points;
-      let best = -1, least = 900;
-      for (let i = 0; i < rows.length; i++) {
-        const d = (xy[2 * i] - x) ** 2 + (xy[2 * i + 1] - y) ** 2;
-        if (d < least) { least = d; best = i; }
-      }
-      return best < 0 ? null : { box, row: rows[best], title: titles && titles[best],
-        left: xy[2 * best] / 10, top: 100 - xy[2 * best + 1] / 10 };
+  // ---- zoom and pan: wheel, pinch, drag, buttons and keys ----------------------------------
+  // `box` is what is looked through; draw({ k, x, y }) shows it, (x, y) the middle in shares of
+  // the whole, k how many times larger than when all of it fits.
+  const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const zoomable = (box, draw, most = 12) => {
+    const at = { k: 1, x: 0.5, y: 0.5 };
+    const held = new Map();
+    let moved = 0, flight = 0;
+    const clamp = () => {
+      at.k = Math.min(Math.max(at.k, 1), most);
+      const rim = 0.5 / at.k;
+      at.x = Math.min(Math.max(at.x, rim), 1 - rim);
+      at.y = Math.min(Math.max(at.y, rim), 1 - rim);
+      draw(at);
     };
-    element.addEventListener("pointermove", (e) => {
-      const found = nearest(e);
-      element.querySelectorAll(".map-tip").forEach((tip) => {
-        tip.classList.toggle("is-on", Boolean(found && found.title));
-        if (found && found.title) {
-          tip.textContent = found.title;
-          tip.style.left = `${Math.min(Math.max(found.left, 12), 88)}%`;
-          tip.style.top = `${found.top}%`;
-        }
-      });
+    const by = (factor, px = 0.5, py = 0.5) => { // (px, py) of the box stays where it is
+      const k = Math.min(Math.max(at.k * factor, 1), most);
+      at.x += (px - 0.5) * (1 / at.k - 1 / k);
+      at.y += (py - 0.5) * (1 / at.k - 1 / k);
+      at.k = k;
+      clamp();
+    };
+    const to = (k, x = 0.5, y = 0.5) => {
+      cancelAnimationFrame(flight);
+      const from = { ...at }, began = performance.now(), length = calm() ? 0 : 450;
+      const step = (now) => {
+        const t = length ? Math.min((now - began) / length, 1) : 1, s = t * t * (3 - 2 * t);
+        at.k = from.k * (k / from.k) ** s;
+        at.x = from.x + (x - from.x) * s; at.y = from.y + (y - from.y) * s;
+        clamp();
+        if (t < 1) flight = requestAnimationFrame(step);
+      };
+      step(began);
+    };
+    const share = (e) => {
+      const r = box.getBoundingClientRect();
+      return [(e.clientX - r.left) / r.width, (e.clientY - r.top) / r.height];
+    };
+    box.addEventListener("wheel", (e) => {
+      // At its smallest a page goes on scrolling; a press of Ctrl is a pinch on a touchpad.
+      if (!e.ctrlKey && at.k === 1 && e.deltaY > 0) return;
+      e.preventDefault();
+      by(Math.exp(-e.deltaY * (e.ctrlKey ? 0.01 : 0.002)), ...share(e));
+    }, { passive: false });
+    box.addEventListener("pointerdown", (e) => {
+      moved = 0; // a press of a button after a drag is a press
+      if (!e.target.closest("[data-zoom]")) held.set(e.pointerId, share(e));
     });
-    element.addEventListener("click", (e) => {
-      const found = nearest(e);
-      if (found) trigger("select", { row: found.row });
+    box.addEventListener("pointermove", (e) => {
+      const before = held.get(e.pointerId);
+      if (!before) return;
+      const now = share(e), dx = now[0] - before[0], dy = now[1] - before[1];
+      if (held.size === 2) {
+        const other = [...held].find(([id]) => id !== e.pointerId)[1];
+        const gap = (a) => Math.hypot(a[0] - other[0], a[1] - other[1]);
+        if (gap(before) > 0.01) by(gap(now) / gap(before), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+        moved = 99;
+      } else {
+        moved += Math.hypot(e.movementX, e.movementY);
+        if (moved > 5 && at.k > 1) { at.x -= dx / at.k; at.y -= dy / at.k; clamp(); }
+      }
+      held.set(e.pointerId, now);
     });
+    for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
+      box.addEventListener(name, (e) => held.delete(e.pointerId));
+    }
+    box.addEventListener("click", (e) => { if (moved > 5) { e.stopPropagation(); e.preventDefault(); } }, true);
+    box.addEventListener("keydown", (e) => {
+      const go = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
+      if (e.key === "+" || e.key === "=") by(1.5);
+      else if (e.key === "-") by(1 / 1.5);
+      else if (e.key === "0") to(1);
+      else if (go && at.k > 1) { at.x += 0.1 * go[0] / at.k; at.y += 0.1 * go[1] / at.k; clamp(); }
+      else return;
+      e.preventDefault();
+    });
+    const press = (what) => (what === "fit" ? to(1) : by(what === "in" ? 1.6 : 1 / 1.6));
+    return { at, by, to, press, draw: clamp };
   };
 
   // ---- copying, saving, theme ---------------------------------------------------------------
@@ -240,5 +299,5 @@
     setTimeout(set, 400); // after the page's own choice
   }
 
-  window.diger = { asked, sync, tab, stale, arrived, combo, pressable, map, copy, save, dark, theme, link, query };
+  window.diger = { asked, sync, tab, stale, arrived, combo, pressable, calm, zoomable, copy, save, dark, theme, link, query };
 })();

@@ -62,17 +62,18 @@ function draw() {
   }));
 }
 
+const add = (one) => {
+  if (value().items.length >= props.most) {
+    said.textContent = `A history here holds ${props.most} items; remove one first.`;
+    return false;
+  }
+  change([...value().items, one], `${one.title} added`);
+  list.scrollTop = list.scrollHeight;
+  return true;
+};
+window.diger.add = add; // other tabs add too
 const toSearch = window.diger.combo(
-  root.querySelector(".combo"),
-  (typed) => server.suggest(value().dataset, typed),
-  (one) => {
-    if (value().items.length >= props.most) {
-      said.textContent = `A history here holds ${props.most} items; remove one first.`;
-      return;
-    }
-    change([...value().items, one], `${one.title} added`);
-    list.scrollTop = list.scrollHeight;
-  },
+  root.querySelector(".combo"), (typed) => server.suggest(value().dataset, typed), add,
 );
 root.querySelector(".hist-clear").addEventListener("click", () => {
   change([], "The history is empty"); toSearch();

@@ -2,7 +2,7 @@
 const name = element.querySelector(".look-name");
 const draw = () => {
   const one = props.value || {};
-  name.textContent = one.title || "no item chosen";
+  name.textContent = one.title || "";
 };
 window.diger.combo(
   element.querySelector(".combo"),

@@ -1,6 +1,5 @@
 // Any island of results: links inside are pressable, and its part of the view goes to the address.
 window.diger.pressable(element, trigger);
-window.diger.map(element, trigger);
 const shown = () => {
   if (element.closest(".compare-results")) window.diger.arrived(element);
   window.diger.sync(element);
