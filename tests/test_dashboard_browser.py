@@ -84,7 +84,7 @@ def test_slides_go_on_and_back_by_the_keyboard(page, address):
     settled(page, "Leave")
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**slide=2.1*")
-    settled(page, "(recall@10)")
+    settled(page, "(ndcg@10)")
     page.keyboard.press("PageUp")
     page.wait_for_url("**slide=1.1*")
     page.keyboard.press("Escape")
