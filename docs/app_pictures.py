@@ -49,7 +49,9 @@ def main() -> None:
         )
         for name, (width, height), scheme, query, wanted in PICTURES:
             context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme
+                viewport={"width": width, "height": height},
+                color_scheme=scheme,
+                reduced_motion="reduce",  # the strip as it is when it has been told
             )
             page = context.new_page()
             page.goto(blocks.local_url + query)
