@@ -31,7 +31,7 @@ from diger.content.transform import ContentTransform
 from diger.data.dataset import Dataset
 from diger.decoding.beam import BeamResult, best, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
-from diger.decoding.hybrid import WIDTH, rerank
+from diger.decoding.hybrid import hybrid_search
 from diger.errors import DigerError, did_you_mean
 from diger.evaluation.rankers import Mode, PopularityRanker, SasrecRanker, SidRanker
 from diger.evaluation.ranking import TOP, Ranker
@@ -221,10 +221,9 @@ class Model:
         if decoding == "free":
             return free_beam_search(model, memory, len(lengths), self.trie, beam)
         if decoding == "hybrid":
-            wide = max(beam, WIDTH)
-            found = constrained_beam_search(model, memory, len(lengths), self.trie, wide, **options)
-            with torch.inference_mode():
-                return rerank(found, model.item_query(memory), self.item_keys, beam)
+            return hybrid_search(
+                model, memory, len(lengths), self.trie, self.item_keys, beam, **options
+            )
         return constrained_beam_search(model, memory, len(lengths), self.trie, beam, **options)
 
     @cached_property

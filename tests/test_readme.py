@@ -153,3 +153,17 @@ def test_a_row_of_differences_is_what_the_study_finds(claims, row):
     assert numbers(seeds) == pytest.approx([value for _, value in found.per_seed], abs=5.1e-5)
     adjusted = found.p_value if one.adjusted_p is None else one.adjusted_p
     assert numbers(p) == pytest.approx([] if adjusted is None else [adjusted], abs=0.0051)
+
+
+def test_the_claim_about_both_sources_is_what_its_study_finds(monkeypatch):
+    text = " ".join((ROOT / "docs" / "experiment.md").read_text().split())
+    monkeypatch.chdir(ROOT)
+    claims = collect(load_study(Path("studies/content.toml"))).claims
+    one = next(one for one in claims if one.dataset == "scientific")
+    said = re.search(r"Scientific (\S+) against (\S+) over (\w+) seeds, (\S+) % \((.+?)\), p", text)
+    found = one.difference
+    assert said and found and found.lift is not None and found.lift_interval
+    assert numbers(f"{said[1]} {said[2]}") == pytest.approx([found.arm, found.baseline], abs=5.1e-5)
+    assert said[3] == "three" and found.seeds == 3
+    lifts = [found.lift, found.lift_interval.low, found.lift_interval.high]
+    assert numbers(f"{said[4]} {said[5]}") == pytest.approx([100 * x for x in lifts], abs=0.051)

@@ -8,10 +8,14 @@ Only what the beam found is scored: the cost does not grow with the catalogue.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from diger.decoding.beam import BeamResult, best
+from diger.decoding.beam import BeamResult, best, constrained_beam_search
+from diger.recommender.base import Recommender
+from diger.tokenizer.trie import Trie
 
 # Beside a SID's log-probability. Of 0, .25, .5, 1 and 2 the best or next to it on the validation
 # split of every dataset looked at (docs/hybrid.md).
@@ -19,6 +23,25 @@ WEIGHT = 0.5
 
 # The beam is wider than the list, or there would be nothing to bring up from below.
 WIDTH = 50
+
+
+@torch.inference_mode()
+def hybrid_search(
+    model: Recommender,
+    memory: Any,
+    batch_size: int,
+    trie: Trie,
+    keys: Tensor,
+    width: int,
+    **options: Any,
+) -> BeamResult:
+    """Beam search at least `WIDTH` wide, and the `width` best of it in the order of both heads.
+
+    `keys` are `model.item_keys` of the catalogue; all else as in `constrained_beam_search`.
+    """
+    wide = max(width, WIDTH)
+    found = constrained_beam_search(model, memory, batch_size, trie, wide, **options)
+    return rerank(found, model.item_query(memory), keys, width)
 
 
 @torch.inference_mode()

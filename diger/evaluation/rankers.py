@@ -16,7 +16,7 @@ from torch import Tensor
 from diger.data.batches import Batch
 from diger.decoding.beam import BeamResult, constrained_beam_search, free_beam_search
 from diger.decoding.exact import item_log_probabilities
-from diger.decoding.hybrid import WIDTH, rerank
+from diger.decoding.hybrid import WIDTH, hybrid_search
 from diger.errors import DigerError
 from diger.evaluation.ranking import Ranked, ranked_from_list, ranked_from_scores
 from diger.recommender.base import Recommender, encode_items
@@ -71,10 +71,8 @@ class SidRanker:
             return ranked_from_scores(scores, targets, self.group)
         result: BeamResult
         if self.mode == "hybrid":
-            wide = max(self.beam, WIDTH)
-            result = constrained_beam_search(self.model, memory, size, self.trie, wide)
-            with torch.inference_mode():
-                result = rerank(result, self.model.item_query(memory), self.keys)
+            width = max(self.beam, WIDTH)  # all of it, to tell where a target of low rank stands
+            result = hybrid_search(self.model, memory, size, self.trie, self.keys, width)
         else:
             search = constrained_beam_search if self.mode == "beam" else free_beam_search
             result = search(self.model, memory, size, self.trie, self.beam)

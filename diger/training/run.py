@@ -155,7 +155,10 @@ def train(
         _claim(folder, job.identity)
         if recipe.method not in BASELINES:
             for name, share in (content.told if content else {}).items():
-                listener.say(f"text foretells {max(share, 0):.1%} of what {name} varies in")
+                first = printable(next(iter(content.weights)))  # type: ignore[union-attr]
+                listener.say(
+                    f"{first} foretells {max(share, 0):.1%} of what {printable(name)} varies in"
+                )
             listener.say("assigning semantic IDs")
             if sids_from is None:
                 keep = folder / "sids.safetensors"

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from diger.data.readers.base import BATCH, EventBatch, ItemRecord, Progress, Reader
+from diger.data.readers.base import (
+    BATCH,
+    EventBatch,
+    ItemRecord,
+    Progress,
+    Reader,
+    only_file,
+    with_gz,
+)
 from diger.data.readers.table import objects, seconds
 from diger.errors import DigerError
 
@@ -98,6 +106,29 @@ class RecordsReader(Reader):
             f"{where}: no usable {' or '.join(keys)} (found: {', '.join(map(str, found))[:120]}); "
             f"correct or delete the line, or is this another format than {self.format}?"
         )
+
+
+class NamedRecordsReader(RecordsReader):
+    """Reads files that always have the same names.
+
+    Attributes:
+        events_file, items_file: the names, `.gz` or not.
+    """
+
+    events_file: ClassVar[str]
+    items_file: ClassVar[str]
+
+    def __init__(self, folder: Path, progress: Progress | None = None) -> None:
+        events, items = (
+            only_file(with_gz(folder, name), folder, f"{name}[.gz]")
+            for name in (self.events_file, self.items_file)
+        )
+        super().__init__(folder, events, items, progress)
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Whether the events are there."""
+        return bool(with_gz(folder, cls.events_file))
 
 
 # Text as it stands in these records, made plain.

@@ -7,35 +7,25 @@ file. Two of the games have no id and are passed over.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from diger.data.readers.base import ItemRecord, Progress, only_file, with_gz
-from diger.data.readers.records import RecordsReader, clean, names
+from diger.data.readers.base import ItemRecord
+from diger.data.readers.records import NamedRecordsReader, clean, names
 
 REVIEWS, GAMES = "steam_reviews.json", "steam_games.json"
 
 
-class SteamReader(RecordsReader):
+class SteamReader(NamedRecordsReader):
     """Reads `steam_reviews.json[.gz]` and `steam_games.json[.gz]`."""
 
     format = "steam"
     files = f"{REVIEWS}[.gz] and {GAMES}[.gz]"
+    events_file, items_file = REVIEWS, GAMES
     user_keys = ("username",)
     item_keys = ("product_id",)
     time_keys = ("date",)
     record_keys = ("id",)
     literals = True
-
-    def __init__(self, folder: Path, progress: Progress | None = None):
-        reviews = only_file(with_gz(folder, REVIEWS), folder, f"{REVIEWS}[.gz]")
-        games = only_file(with_gz(folder, GAMES), folder, f"{GAMES}[.gz]")
-        super().__init__(folder, reviews, games, progress)
-
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Whether the reviews are there."""
-        return bool(with_gz(folder, REVIEWS))
 
     def skip(self, wanted: set[str]) -> Callable[[str], bool]:
         """Lines without an id."""
