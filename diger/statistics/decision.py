@@ -167,10 +167,15 @@ def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, ...]:
                 continue
         row = summary[summary["group"] == one.groups[1]].iloc[0]
         seeds = [int(seed) for seed in str(row["seed_list"]).split(", ")]
-        command = f"python -m diger train {row['recipe']} --data data/{one.dataset}"
+        recipe, seed = str(row["recipe"]), max(seeds) + 1
+        command = f"python -m diger train {recipe} --data data/{one.dataset} --seed {seed} --out …"
+        if recipe != row["method"]:  # it may be no recipe's name but an arm's, with its settings
+            command = (
+                f"python -m diger study, with seed {seed} added to the study that has {recipe}"
+            )
         parts.append(
             f"{one.title}: {more} more seed{'s' if more > 1 else ''} of both arms for {aim} "
-            f"({command} --seed {max(seeds) + 1} --out …)"
+            f"({command})"
         )
     if enough:
         parts.append(f"{', '.join(enough)}: these seeds would have shown a change of {BOUND:.0%}")
