@@ -20,6 +20,7 @@ from diger.recommender.base import (
     last_positions,
 )
 from diger.recommender.build import build_backbone
+from diger.recommender.products import Linear
 from diger.recommender.sasrec import Sasrec
 from diger.tokenizer.trie import Trie
 
@@ -138,6 +139,32 @@ def never_sees_later(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
             close(loss(base, torch.tensor([upto])), loss(changed, torch.tensor([upto])))
         four = torch.tensor([4])  # a length that shows the difference
         assert (loss(base, four) - loss(changed, four)).abs().max() > 1e-3
+
+
+def test_a_longer_padding_changes_no_loss(model):
+    v, index, lengths = (
+        view(),
+        torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0]]),
+        torch.tensor([5, 3]),
+    )
+    short = model.eval().loss(v, index, lengths)
+    long = model.loss(v, F.pad(index, (0, 1)), lengths)
+    torch.testing.assert_close(short.codes, long.codes)
+    torch.testing.assert_close(short.alignment, long.alignment)
+
+
+def test_products_of_training_are_those_of_torch():
+    torch.manual_seed(0)
+    ours, theirs = Linear(48, 40), torch.nn.Linear(48, 40)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(7, 9, 48)
+    grads = []
+    for layer in (ours, theirs):
+        inputs = x.clone().requires_grad_()
+        y = layer(inputs)
+        y.square().sum().backward()
+        grads.append((y, inputs.grad, layer.weight.grad, layer.bias.grad))
+    torch.testing.assert_close(*grads)
 
 
 def test_later_items_never_change_earlier_terms(model):

@@ -8,6 +8,7 @@ the same batches.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,16 @@ from diger.errors import DigerError
 
 MEAN_PIECE = 5  # events of a piece, where histories are cut
 JITTERED = 0.5  # share of the histories in which events move, where they do
+
+
+def recurring(n: int) -> int:
+    """`n` or a little more (at most an eighth), one of eight sizes between two powers of two.
+
+    Batches whose shapes recur find the memory of the last one, where ever new shapes ask the system
+    for pages, and the kernels that were compiled for it: on a CPU an update takes half as long.
+    """
+    step = max(1, 1 << max(0, (n - 1).bit_length() - 4))
+    return -(-n // step) * step
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +85,16 @@ class Histories:
     def __len__(self) -> int:
         return self.start.numel()
 
+    @functools.cached_property
+    def longest(self) -> int:
+        """Events in the longest history."""
+        return int(self.length.max())
+
     def batch(self, rows: Tensor) -> Batch:
-        """The histories in `rows` (B,), padded at the end to the longest."""
+        """The histories in `rows` (B,), padded at the end to the longest's recurring length."""
         length = self.length[rows]
-        steps = torch.arange(int(length.max()), device=self.events.device)
+        longest = min(1 + recurring(int(length.max()) - 1), self.longest)
+        steps = torch.arange(longest, device=self.events.device)
         at = torch.minimum(
             self.start[rows, None] + steps, (self.start + self.length - 1)[rows, None]
         )

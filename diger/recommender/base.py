@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
@@ -47,6 +47,12 @@ class CodeView:
     def soft(self, place: str) -> bool:
         """Whether the tokenizer is to learn at `place`."""
         return self.mixture is not None and place in self.places
+
+    def padded(self, n: int) -> CodeView:
+        """With rows of zeros up to `n`, which no history refers to."""
+        more = n - len(self.codes)
+        mixture = self.mixture and tuple(F.pad(m, (0, 0, 0, more)) for m in self.mixture)
+        return replace(self, codes=F.pad(self.codes, (0, 0, 0, more)), mixture=mixture)
 
 
 class Losses(NamedTuple):
@@ -152,19 +158,30 @@ def encode_items(model: Recommender, sids: Tensor, items: Tensor, lengths: Tenso
 
 
 def code_cross_entropy(
-    logits: Tensor, codes: Tensor, mixture: Tensor | None, smoothing: float = 0.0
+    logits: Tensor,
+    codes: Tensor,
+    mixture: Tensor | None,
+    smoothing: float = 0.0,
+    real: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy in nats of logits (N, K) for hard codes (N,).
+    """Mean cross-entropy in nats of logits (N, K) for hard codes (N,), of those that are `real`.
 
     With a mixture (N, K), one-hot in value, the same figure, whose gradient also moves the labels:
     toward codes that the recommender finds easy to predict.
     """
-    loss = F.cross_entropy(logits, codes, label_smoothing=smoothing)
+    wanted = codes if real is None else masked(codes, real)
+    loss = F.cross_entropy(logits, wanted, label_smoothing=smoothing)
     if mixture is not None:
         # The value of this term is exactly 0; only the label's gradient is added.
         labels = (mixture - mixture.detach()) * logits.detach().log_softmax(-1)
-        loss = loss - labels.sum(-1).mean()
+        each = labels.sum(-1)
+        loss = loss - (each.mean() if real is None else (each * real).sum() / real.sum())
     return loss
+
+
+def masked(labels: Tensor, real: Tensor) -> Tensor:
+    """Labels (N,) that `torch.nn.functional.cross_entropy` passes over where not `real` (N,)."""
+    return labels.where(real, -100)
 
 
 def check_prefix(prefix: Tensor, sizes: Sequence[int]) -> int:

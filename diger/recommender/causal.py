@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diger.config import CausalConfig
+from diger.data.batches import recurring
 from diger.recommender.base import (
     CodeView,
     Losses,
@@ -26,8 +27,10 @@ from diger.recommender.base import (
     check_prefix,
     code_cross_entropy,
     last_positions,
+    masked,
 )
 from diger.recommender.layers import Block, CausalEncoder, same_piece
+from diger.recommender.products import Linear, linear
 from diger.tokenizer.trie import Trie
 
 # What the catalogue alone says about the next code: a prior inside the decoder's logits.
@@ -164,9 +167,9 @@ class CausalRecommender(Recommender):
         self.codes = CodeEmbeddings(sizes=sizes, d_model=d)
         self.item = nn.Sequential(
             nn.LayerNorm(len(sizes) * d),
-            nn.Linear(len(sizes) * d, config.item_hidden),
+            Linear(len(sizes) * d, config.item_hidden),
             nn.GELU(),
-            nn.Linear(config.item_hidden, d),
+            Linear(config.item_hidden, d),
         )
         self.encoder = CausalEncoder(
             d_model=d,
@@ -176,7 +179,7 @@ class CausalRecommender(Recommender):
             dropout=config.dropout,
             max_history=max_history,
         )
-        self.query = nn.Linear(d, d)
+        self.query = Linear(d, d)
         # Prefixes without the suffix: that number means nothing from one prefix to the next.
         lengths = max(0, len(sizes) - 2) if config.prefix_rows else 0
         # A last position with one code, as of SIDs that need no suffix, says nothing to predict.
@@ -185,7 +188,7 @@ class CausalRecommender(Recommender):
         self.query_prefixes = PrefixTables(lengths=lengths, rows=config.prefix_rows, d_model=d)
         self.position = nn.Parameter(torch.randn(self.spelled, d) * 0.02)
         self.prefix = nn.ModuleList(
-            nn.Linear(position * d, d, bias=False) for position in range(1, self.spelled)
+            Linear(position * d, d, bias=False) for position in range(1, self.spelled)
         )
         self.decoder = nn.ModuleList(
             Block(d_model=d, heads=config.heads, hidden=config.feed_forward, dropout=config.dropout)
@@ -193,9 +196,9 @@ class CausalRecommender(Recommender):
         )
         self.norm = nn.RMSNorm(d)
         spelled = sizes[: self.spelled]
-        self.head = nn.ModuleList(nn.Linear(d, d) for _ in spelled)
+        self.head = nn.ModuleList(Linear(d, d) for _ in spelled)
         self.bias = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in spelled)
-        self.align_hidden = nn.Linear(d, d)
+        self.align_hidden = Linear(d, d)
         self.align_item = nn.LayerNorm(d)
         self.align_scale = nn.Parameter(torch.tensor(-0.5 * math.log(d)))
         self.prior_weight = nn.Parameter(torch.ones(self.spelled))
@@ -258,7 +261,9 @@ class CausalRecommender(Recommender):
 
     def _logits(self, query: Tensor, position: int, node: Tensor) -> Tensor:
         """Logits (..., size) from queries (..., d) at the trie nodes (...) of their prefixes."""
-        logits = self.head[position](query) @ self.codes.tables[position].T + self.bias[position]
+        logits = linear(
+            self.head[position](query), self.codes.tables[position], self.bias[position]
+        )
         if self.prior is None:
             return logits
         return logits + self.prior_weight[position] * self.prior(position, node)
@@ -292,6 +297,8 @@ class CausalRecommender(Recommender):
         starts: Tensor | None = None,
     ) -> Losses:
         """See the base class; every position of every history is a target but the first."""
+        items = len(view.codes)
+        view = view.padded(recurring(items))
         # One pass for each distinct way in: without joint training there is one.
         embedded = {soft: self.codes(view, soft) for soft in {view.soft(p) for p in _EMBEDDED}}
         vectors = {
@@ -317,35 +324,40 @@ class CausalRecommender(Recommender):
         seen = seen.repeat_interleave(length, dim=-2)  # (..., T * length, T)
         for block in self.decoder:
             query = block(query, hidden, seen)
-        real = at < (lengths - 1)[:, None]  # (B, T)
-        query = self.norm(query).view(batch, steps, length, d)[real]
-        codes = targets[real]
+        query = self.norm(query).view(batch * steps, length, d)
+        # Padding is masked in the losses, not cut out: see `recurring`.
+        real = (at < (lengths - 1)[:, None]).flatten()  # (B * T,)
+        target, codes = target.flatten(), targets.flatten(0, 1)
         losses = []
         node = codes.new_zeros(len(codes))  # where in the trie the codes so far lead
         for position in range(length):
             logits = self._logits(query[:, position], position, node)
             labels = None
             if view.mixture is not None and view.soft("labels") and position < len(view.mixture):
-                labels = view.mixture[position][target[real]]
-            losses.append(code_cross_entropy(logits, codes[:, position], labels, smoothing))
+                labels = view.mixture[position][target]
+            code = codes[:, position]
+            losses.append(code_cross_entropy(logits, code, labels, smoothing, real))
             if self.prior is not None:
-                node = self.prior.trie.child(position, node, codes[:, position])
+                node = self.prior.trie.child(position, node, code)
         frequency = view.frequency
         if frequency is None:
-            frequency = torch.bincount(target[real], minlength=len(view.codes))
+            frequency = torch.bincount(target[real], minlength=items)
         alignment = self._alignment(
-            hidden[real], vectors[view.soft("alignment")], target[real], frequency
+            hidden.flatten(0, 1), vectors[view.soft("alignment")], target, frequency, real
         )
         losses += [losses[0].new_zeros(())] * (len(self.sizes) - length)
         return Losses(torch.stack(losses), alignment)
 
     def _alignment(
-        self, hidden: Tensor, vectors: Tensor, target: Tensor, frequency: Tensor
+        self, hidden: Tensor, vectors: Tensor, target: Tensor, frequency: Tensor, real: Tensor
     ) -> Tensor:
-        """In-batch softmax of hidden states (N, d) over the batch's item vectors (n, d).
+        """In-batch softmax of hidden states (N, d) over the batch's item vectors (n or more, d).
 
         Scores are corrected by how often an item is a target in the batch (log-Q correction of
-        Yi et al. 2019), or popular items would be pushed away for being sampled often.
+        Yi et al. 2019), or popular items would be pushed away for being sampled often. Vectors
+        beyond `frequency` (n,) are padding, as hidden states are where not `real` (N,).
         """
-        scores = self.align_hidden(hidden) @ self._keys(vectors).T
-        return F.cross_entropy(scores - frequency.clamp(min=1).log(), target)
+        scores = linear(self.align_hidden(hidden), self._keys(vectors))
+        correction = frequency.clamp(min=1).log()
+        correction = F.pad(correction, (0, len(vectors) - len(frequency)), value=math.inf)
+        return F.cross_entropy(scores - correction, masked(target, real))

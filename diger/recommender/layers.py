@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diger.recommender.products import Linear
+
 
 def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     """`torch.nn.functional.dropout`, three times as fast on a CPU.
@@ -33,9 +35,9 @@ class Attention(nn.Module):
     def __init__(self, *, d_model: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(d_model, d_model, bias=False)
-        self.key_value = nn.Linear(d_model, 2 * d_model, bias=False)
-        self.output = nn.Linear(d_model, d_model, bias=False)
+        self.query = Linear(d_model, d_model, bias=False)
+        self.key_value = Linear(d_model, 2 * d_model, bias=False)
+        self.output = Linear(d_model, d_model, bias=False)
 
     def keys_values(self, memory: Tensor) -> Tensor:
         """Keys and values (2, B, heads, S, d / heads) of a memory (B, S, d)."""
@@ -60,8 +62,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, *, d_model: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.rise = nn.Linear(d_model, hidden)
-        self.fall = nn.Linear(hidden, d_model)
+        self.rise = Linear(d_model, hidden)
+        self.fall = Linear(hidden, d_model)
         self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diger.config import SasrecConfig
-from diger.recommender.base import last_positions
+from diger.recommender.base import last_positions, masked
 from diger.recommender.layers import CausalEncoder
+from diger.recommender.products import linear
 
 
 class Sasrec(nn.Module):
@@ -58,5 +59,6 @@ class Sasrec(nn.Module):
         hidden = self.encoder(F.embedding(items[:, :-1], self.items), starts)
         at = torch.arange(hidden.shape[1], device=items.device)
         real = at < (lengths - 1)[:, None]
-        logits = hidden[real] @ self.items.T + self.bias
-        return F.cross_entropy(logits, items[:, 1:][real], label_smoothing=smoothing)
+        logits = linear(hidden.flatten(0, 1), self.items, self.bias)
+        wanted = masked(items[:, 1:].flatten(), real.flatten())
+        return F.cross_entropy(logits, wanted, label_smoothing=smoothing)
