@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import core_toys as toys
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -127,7 +128,7 @@ class Spy:
     shown: list[tuple[list[int], int]] = field(default_factory=list)
     decoding: str = "spied"
 
-    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
+    def rank(self, batch: Batch, targets: Tensor, seen: Tensor | None = None) -> Ranked:
         for items, length, target in zip(batch.items, batch.lengths, targets, strict=True):
             self.shown.append((items[:length].tolist(), int(target)))
         scores = -torch.arange(self.n_items).float().expand(len(targets), -1)
@@ -180,7 +181,7 @@ def test_the_frame(dataset):
 
 def test_a_rank_of_zero_becomes_a_null(dataset):
     class Blind(Spy):
-        def rank(self, batch: Batch, targets: Tensor) -> Ranked:
+        def rank(self, batch: Batch, targets: Tensor, seen: Tensor | None = None) -> Ranked:
             nothing = torch.full((len(targets), 1), -1)
             return listed(nothing, torch.full((len(targets), 1), -INF), targets)
 
@@ -218,6 +219,22 @@ def test_seen_items_stay_candidates_and_a_beam_that_holds_all_ranks_exactly(data
         # Everybody gets the same whole catalogue, own history included.
         assert len({tuple(row) for row in ranks.top.tolist()}) == 1
         assert sorted(ranks.top[0]) == list(range(20))
+        frames.append(ranks.frame)
+    assert frames[0].equals(frames[1])
+
+
+def test_what_a_user_had_can_be_left_out(dataset):
+    frames = []
+    for ranker in (sid_ranker("beam"), sid_ranker("exact")):
+        plain, ranks = ranked(dataset, ranker=ranker), ranked(dataset, ranker=ranker, unseen=True)
+        assert ranks.decoding == f"{ranker.decoding}; seen items left out"
+        for user, row in zip(ranks.frame["user"], range(4), strict=True):
+            earlier = set(HISTORIES[user][:-1])
+            kept = [item for item in plain.top[row].tolist() if item not in earlier]
+            target, place = HISTORIES[user][-1], ranks.frame["rank"][row]
+            assert ranks.top[row].tolist() == kept + [-1] * (20 - len(kept))
+            # One that comes again cannot be hit.
+            assert pd.isna(place) if target in earlier else kept[place - 1] == target
         frames.append(ranks.frame)
     assert frames[0].equals(frames[1])
 

@@ -127,7 +127,7 @@ class Scripted(PlainTask):
         self.place = self.script.pop(0)
         return self
 
-    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
+    def rank(self, batch: Batch, targets: Tensor, seen: Tensor | None = None) -> Ranked:
         items = torch.full((len(targets), 20), -1)
         if self.place:
             items[:, : self.place] = (targets[:, None] + torch.arange(self.place, 0, -1) - 1) % 26

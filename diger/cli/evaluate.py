@@ -35,6 +35,9 @@ def evaluate(
         ),
     ] = "",
     beam: Annotated[int, typer.Option(min=0, help="Beams; 0 takes the recipe's.")] = 0,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Leave out what a user had: another protocol.")
+    ] = False,
     sample: Annotated[
         int, typer.Option(min=0, help="Only so many users, drawn with seed 0; 0 takes all.")
     ] = 0,
@@ -81,6 +84,7 @@ def evaluate(
             device=where,
             group=model.groups,
             users=users,
+            unseen=unseen,
             on_batch=lambda done: progress.advance(task, done),
         )
     found = result(ranks, dataset)

@@ -61,14 +61,14 @@ class SidRanker:
             raise DigerError("hybrid decoding needs an item-level head, and this backbone has none")
         return keys
 
-    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
-        """Rank for histories (B, T) with targets (B,)."""
+    def rank(self, batch: Batch, targets: Tensor, seen: Tensor | None = None) -> Ranked:
+        """See `Ranker`."""
         with torch.inference_mode():
             memory = encode_items(self.model, self.sids, batch.items, batch.lengths)
         size = len(batch.lengths)
         if self.mode == "exact":
             scores = item_log_probabilities(self.model, memory, size, self.trie, len(self.sids))
-            return ranked_from_scores(scores, targets, self.group)
+            return ranked_from_scores(scores, targets, self.group, seen)
         result: BeamResult
         if self.mode == "hybrid":
             width = max(self.beam, WIDTH)  # all of it, to tell where a target of low rank stands
@@ -76,7 +76,7 @@ class SidRanker:
         else:
             search = constrained_beam_search if self.mode == "beam" else free_beam_search
             result = search(self.model, memory, size, self.trie, self.beam)
-        return ranked_from_list(result.items, result.scores, targets, self.group)
+        return ranked_from_list(result.items, result.scores, targets, self.group, seen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +86,11 @@ class SasrecRanker:
     model: Sasrec
     decoding: ClassVar[str] = EXACT
 
-    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
-        """Rank for histories (B, T) with targets (B,)."""
+    def rank(self, batch: Batch, targets: Tensor, seen: Tensor | None = None) -> Ranked:
+        """See `Ranker`."""
         with torch.inference_mode():
             scores = self.model.scores(batch.items, batch.lengths).float()
-        return ranked_from_scores(scores, targets)
+        return ranked_from_scores(scores, targets, seen=seen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class PopularityRanker:
     popularity: Tensor  # (items,)
     decoding: ClassVar[str] = EXACT
 
-    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
+    def rank(self, batch: Batch, targets: Tensor, seen: Tensor | None = None) -> Ranked:
         """Rank for any histories; they are not looked at."""
         scores = self.popularity.float().expand(len(targets), -1)
-        return ranked_from_scores(scores, targets)
+        return ranked_from_scores(scores, targets, seen=seen)

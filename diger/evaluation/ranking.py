@@ -1,6 +1,7 @@
 """Full ranking of the catalogue for every user of a split: ranks of the targets, and top lists.
 
-Leave-one-out, item-level, no sampled negatives, seen items are candidates like any other. A
+Leave-one-out, item-level, no sampled negatives, seen items are candidates like any other (in a
+second, labelled protocol that some published tables use they are left out of the list). A
 `Ranker` says how a batch of histories is turned into a list and the target's rank, and carries the
 label of its decoding; everything after that is the same for every model. A tie never favours the
 target: its rank counts every other item with an equal score as ahead of it.
@@ -24,6 +25,7 @@ from diger.errors import DigerError
 
 TOP = 20
 SPLITS = ("validation", "test")
+SEEN_LEFT_OUT = "; seen items left out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +48,32 @@ class Ranker(Protocol):
     def decoding(self) -> str:
         """How the ranking is made, for people and for refusing unlike comparisons."""
 
-    def rank(self, batch: Batch, targets: Tensor) -> Ranked:
-        """Rank for histories (B, T) with targets (B,)."""
+    def rank(self, batch: Batch, targets: Tensor, seen: Tensor | None = None) -> Ranked:
+        """Rank for histories (B, T) with targets (B,).
+
+        Item rows in `seen` (B, S) are left out of the list, targets too.
+        """
 
 
 def ranked_from_list(
-    items: Tensor, scores: Tensor, targets: Tensor, group: Tensor | None = None
+    items: Tensor,
+    scores: Tensor,
+    targets: Tensor,
+    group: Tensor | None = None,
+    seen: Tensor | None = None,
 ) -> Ranked:
     """`Ranked` from decoded lists (B, W) of item rows and their scores, best first.
 
     A row is -1 where there is none (score -inf), or for a SID that no item has, which takes a place
     in the list all the same. `targets` are item rows (B,), `group` the number of each item's
-    collision group (items,); None when no two items share their codes.
+    collision group (items,); None when no two items share their codes. `seen` as in `Ranker.rank`.
     """
+    if seen is not None:
+        left_out = (items[:, :, None] == seen[:, None]).any(-1)
+        scores, order = scores.masked_fill(left_out, -torch.inf).sort(
+            stable=True, dim=1, descending=True
+        )
+        items = items.masked_fill(left_out, -1).gather(1, order)
     is_target = items == targets[:, None]
     found = is_target.any(1)
     place = is_target.float().argmax(1)
@@ -75,8 +90,15 @@ def ranked_from_list(
     return Ranked(_padded(items[:, :TOP]), rank, group_first)
 
 
-def ranked_from_scores(scores: Tensor, targets: Tensor, group: Tensor | None = None) -> Ranked:
-    """`Ranked` from a score for every item (B, items); `group` as in `ranked_from_list`."""
+def ranked_from_scores(
+    scores: Tensor,
+    targets: Tensor,
+    group: Tensor | None = None,
+    seen: Tensor | None = None,
+) -> Ranked:
+    """`Ranked` from a score for every item (B, items); the rest as in `ranked_from_list`."""
+    if seen is not None:
+        scores = scores.scatter(1, seen, -torch.inf)
     # A NaN compares as false with everything: none may read as being behind the target.
     broken = scores.isnan().any(1)
     scores = scores.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
@@ -118,13 +140,16 @@ def rank_split(
     device: torch.device,
     group: np.ndarray | None = None,
     users: np.ndarray | None = None,
+    unseen: bool = False,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> SplitRanks:
     """Rank every user of a split, "validation" or "test" (or `users`, row numbers, only).
 
     The model is shown the latest `max_history` events of a history, `batch_size` histories at once,
-    gathered on `device`. `group` is the (items,) collision group of each item, for the
-    collision-corrected numbers; `on_batch` is told how many users each batch finished.
+    gathered on `device`; with `unseen`, all that a user had before the target is left out of the
+    list, and a target that comes again cannot be hit. `group` is the (items,) collision group of
+    each item, for the collision-corrected numbers; `on_batch` is told how many users each batch
+    finished.
     """
     if split not in SPLITS:
         raise DigerError(f"no split named {split}; choose one of: {', '.join(SPLITS)}")
@@ -135,12 +160,14 @@ def rank_split(
     if not len(rows):
         raise DigerError(f"dataset {dataset.name}: no user has a {split} target with a history")
     histories = Histories.before(dataset, at[rows], max_history, device)
+    earlier = Histories.before(dataset, at[rows], dataset.n_events, device)
     targets = torch.as_tensor(dataset.events[at[rows]].astype(np.int64), device=device)
     top = torch.empty(len(rows), TOP, dtype=torch.long, device=device)
     rank = torch.empty(len(rows), dtype=torch.long, device=device)
     group_first = torch.empty_like(rank)
     for batch_rows in evaluation_order(histories.length, batch_size):
-        ranked = ranker.rank(histories.batch(batch_rows), targets[batch_rows])
+        seen = earlier.batch(batch_rows).items if unseen else None
+        ranked = ranker.rank(histories.batch(batch_rows), targets[batch_rows], seen)
         top[batch_rows] = ranked.top
         rank[batch_rows] = ranked.rank
         group_first[batch_rows] = ranked.group_first
@@ -161,7 +188,8 @@ def rank_split(
             "group_size": sizes.astype(np.int32),
         }
     )
-    return SplitRanks(split, ranker.decoding, frame, top.cpu().numpy())
+    decoding = ranker.decoding + (SEEN_LEFT_OUT if unseen else "")
+    return SplitRanks(split, decoding, frame, top.cpu().numpy())
 
 
 def _nullable(rank: Tensor) -> pd.array:
