@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
 from diger.content.vectors import zero_rows
 from diger.errors import DigerError
@@ -119,6 +118,8 @@ def _principal_directions(vectors: np.ndarray, mean: np.ndarray, width: int) -> 
 
     Signs are fixed (the largest entry of each is positive), so equal data gives equal SIDs.
     """
+    from scipy.linalg import eigh  # here: a loaded model needs none of it
+
     dim = vectors.shape[1]
     covariance = np.zeros((dim, dim))
     for start in range(0, len(vectors), _BLOCK):

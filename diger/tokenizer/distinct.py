@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from diger.tokenizer.base import Tokenizer
@@ -26,6 +25,8 @@ def distinct_codes(tokenizer: Tokenizer, x: Tensor, codes: Tensor) -> Tensor:
         x: content (items, dim).
         codes: long (items, levels), as assigned without regard to others.
     """
+    from scipy.optimize import linear_sum_assignment  # here: a loaded model needs none of it
+
     table = codes.cpu().numpy().copy()
     prefix = np.unique(table[:, :-1], axis=0, return_inverse=True)[1].ravel()
     order = np.lexsort([table[:, -1], prefix])
