@@ -54,7 +54,8 @@ class ContentTransform:
             raise DigerError(
                 f"width must be between 1 and the {dim} numbers of a content vector, got {width}"
             )
-        known = vectors[~(zero_rows(vectors) if missing is None else missing)]
+        missing = zero_rows(vectors) if missing is None else missing
+        known = vectors[~missing] if missing.any() else vectors  # not copied: it may be large
         if len(known) < 2:
             raise DigerError(f"content vectors are needed for at least 2 items, got {len(known)}")
         mean = known.mean(axis=0, dtype=np.float64)

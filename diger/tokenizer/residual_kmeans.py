@@ -18,6 +18,7 @@ from diger.tokenizer.base import Tokenizer, check_content, float64
 
 
 _CHUNK = 8192  # points a product
+FITTED_ITEMS = 131_072  # 512 a codeword of 256: more of them would hardly move a mean
 _SAMPLE_PER_CLUSTER = 20  # points a cluster that k-means++ looks at
 
 
@@ -133,7 +134,8 @@ def fill_codebooks(
 ) -> None:
     """Set each level's codebook to a k-means of what z (items, width) leaves at that level.
 
-    With `random`, codewords are drawn from a Gaussian with that residual's mean and variances.
+    Of a large catalogue, items evenly spaced stand for all. With `random`, codewords are drawn from
+    a Gaussian with that residual's mean and variances.
     """
     residual = z.to(tokenizer.codebooks.device).float()
     for level in range(tokenizer.levels):
@@ -145,7 +147,7 @@ def fill_codebooks(
             centroids = mean + deviation * drawn.to(residual.device)
         else:
             centroids = kmeans(
-                residual,
+                residual[:: -(-len(residual) // FITTED_ITEMS)],
                 tokenizer.codebook_size,
                 seed=own_seed,
                 iterations=iterations,
