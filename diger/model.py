@@ -49,6 +49,7 @@ from diger.tokenizer.trie import Trie
 Served = Literal["beam", "hybrid", "free", "exact", "telling"]
 SERVED: tuple[Served, ...] = get_args(Served)
 _SPARE = 2**20  # values of buffers
+_KEPT_ITEMS = 100_000  # whose vectors are kept: 50 MB of them at the usual width
 _Network = TypeVar("_Network", bound=nn.Module | None)
 
 
@@ -323,7 +324,19 @@ class Model:
         if not isinstance(self.network, Recommender) or self.sids is None:
             raise DigerError(f"{self.bundle.name} is a {self.method} model: it has no semantic IDs")
         with torch.inference_mode():
+            if self._inputs is not None:
+                return self.network, self.network.encode_inputs(self._inputs[items], lengths)
             return self.network, encode_items(self.network, self.sids, items, lengths)
+
+    @cached_property
+    def _inputs(self) -> Tensor | None:
+        """Item vectors of the whole catalogue, made once, where they take little memory."""
+        if self.sids is None or not isinstance(self.network, Recommender):
+            return None
+        if self.n_items > _KEPT_ITEMS:
+            return None
+        with torch.inference_mode():
+            return self.network.item_inputs(self.sids)
 
     def _by_sid(
         self, items: Tensor, lengths: Tensor, k: int, width: int, decoding: Mode, seen: list[int]

@@ -121,6 +121,17 @@ class Recommender(nn.Module, ABC):
         piece only.
         """
 
+    def item_inputs(self, sids: Tensor) -> Tensor | None:
+        """What `encode_inputs` reads of items: vectors (items, d) of SIDs (items, length).
+
+        A model that serves a catalogue makes them once. None where items are not read as vectors.
+        """
+        return None
+
+    def encode_inputs(self, inputs: Tensor, lengths: Tensor) -> Any:
+        """`encode` for histories (B, T, d) of `item_inputs`, with `lengths` (B,)."""
+        raise NotImplementedError
+
     def item_keys(self, sids: Tensor) -> Tensor | None:
         """Vectors (items, d) that `item_query` scores whole items by, made of SIDs (items, length).
 

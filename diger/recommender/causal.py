@@ -70,7 +70,7 @@ class CataloguePrior:
         total = torch.where(known, total, 0.0)
         floor = (total + self.alpha * size).log()[..., None]
         # One column more than there are codes takes what is written for absent children.
-        logs = torch.full((*node.shape, size + 1), self.alpha, device=node.device).log() - floor
+        logs = (math.log(self.alpha) - floor).expand(*node.shape, size + 1)
         count = torch.where(known, trie.n_children[depth][node], 0)
         # Few nodes have anything like the most children, of a suffix least of all.
         step = torch.arange(int(count.max()) if count.numel() else 0, device=node.device)
@@ -228,8 +228,17 @@ class CausalRecommender(Recommender):
 
     def encode(self, view: CodeView, index: Tensor, lengths: Tensor) -> Memory:
         """The memory of histories `index` (B, T), positions in `view`, with `lengths` (B,)."""
-        hidden = self.encoder(self.item_vectors(self.codes(view), view.codes)[index])
-        steps = torch.arange(index.shape[1], device=index.device)
+        return self.encode_inputs(self.item_vectors(self.codes(view), view.codes)[index], lengths)
+
+    def item_inputs(self, sids: Tensor) -> Tensor:
+        """(items, d) item vectors of SIDs (items, length), as `encode_inputs` reads them."""
+        parts = sids.split(4096)  # the perceptron is wide
+        return torch.cat([self.item_vectors(self.codes.prefix(p), p) for p in parts])
+
+    def encode_inputs(self, inputs: Tensor, lengths: Tensor) -> Memory:
+        """The memory of histories of item vectors (B, T, d) with `lengths` (B,)."""
+        hidden = self.encoder(inputs)
+        steps = torch.arange(inputs.shape[1], device=inputs.device)
         mask = (steps < lengths[:, None])[:, None, None]
         pairs = tuple(block.attention.keys_values(hidden) for block in self._blocks())
         return Memory(pairs, last_positions(hidden, lengths), mask)
@@ -239,8 +248,7 @@ class CausalRecommender(Recommender):
 
     def item_keys(self, sids: Tensor) -> Tensor:
         """(items, d) item vectors of SIDs (items, length) on the side of the alignment loss."""
-        parts = sids.split(4096)  # the perceptron is wide
-        return torch.cat([self._keys(self.item_vectors(self.codes.prefix(p), p)) for p in parts])
+        return self._keys(self.item_inputs(sids))
 
     def _keys(self, vectors: Tensor) -> Tensor:
         return self.align_item(vectors) * self.align_scale.exp()

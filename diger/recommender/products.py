@@ -31,8 +31,9 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(..., in) times weight (out, in), plus bias (out,): `torch.nn.functional.linear`."""
-    plain = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
-    if plain or not torch.is_grad_enabled() or not _onednn_is_exact():
+    if not torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.linear(x, weight, bias)
+    if torch.is_autocast_enabled("cpu") or not _onednn_is_exact():
         return F.linear(x, weight, bias)
     result: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return result
