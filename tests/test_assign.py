@@ -7,7 +7,6 @@ from pathlib import Path
 
 import core_toys as toys
 import numpy as np
-import pytest
 
 from diger.model import assign_codes, load_model
 
@@ -24,7 +23,6 @@ def test_codes_of_vectors_are_those_of_the_bundle(tmp_path_factory):
 
 
 def test_the_guide_s_example_runs_on_dask(tmp_path_factory):
-    pytest.importorskip("dask.array", reason="dask is not installed")
     place, bundle = toys.static_run(tmp_path_factory.getbasetemp())
     example = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]
     example = example.replace("checkpoints/films-static-s0", str(bundle))

@@ -98,7 +98,7 @@ class CodeEmbeddings(nn.Module):
         parts = []
         for position, table in enumerate(self.tables):
             if soft and view.mixture is not None and position < len(view.mixture):
-                parts.append(view.mixture[position] @ table)
+                parts.append(linear(view.mixture[position], table.T))
             else:
                 parts.append(F.embedding(view.codes[:, position], table))
         return torch.stack(parts, dim=1)
