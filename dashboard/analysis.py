@@ -15,7 +15,7 @@ from diger.statistics.verdict import (
     choose_group,
     choose_pair,
     judge,
-    summary_claim,
+    rows_claim,
 )
 
 BASELINE = "static"
@@ -96,15 +96,25 @@ def hashes_of(lens: Lens, *rows: pd.Series) -> tuple[str, ...]:
     return tuple(b.hash for row in rows for b in lens.library.of_group(row["group"]))
 
 
+def pair_claim(lens: Lens, before: pd.Series, after: pd.Series, metric: str) -> Claim:
+    """What two summary rows claim, of no family and not judged."""
+    of_group = lens.library.of_group
+    seen = tuple(_hashes(of_group(row["group"])) for row in (before, after))
+    title = lens.title(str(after["dataset"]))
+    return lens.remember(
+        ("claim", metric, title, before["arm"], after["arm"], seen),
+        lambda: rows_claim(before, after, of_group, title=title, metric=metric),
+    )
+
+
 def _claim(lens: Lens, dataset: str, metric: str) -> Claim:
     rows = lens.summary[lens.summary["dataset"] == dataset]
-    seen = tuple(h for group in rows["group"] for h in _hashes(lens.library.of_group(group)))
-    method = lens.view.challenger
-    about = {"title": lens.title(dataset), "metric": metric, "baseline": BASELINE}
-    return lens.remember(
-        ("claim", method, metric, dataset, seen),
-        lambda: summary_claim(rows, lens.library.of_group, dataset, method, **about),
-    )
+    try:
+        pair = choose_pair(rows, dataset, lens.view.challenger, BASELINE)
+    except DigerError as error:
+        told = bool(rows["simulated"].iloc[0])
+        return Claim(dataset, lens.title(dataset), told, metric, reason=str(error))
+    return pair_claim(lens, *pair, metric)
 
 
 def _hashes(bundles: list[Bundle]) -> tuple[str, ...]:

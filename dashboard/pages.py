@@ -9,6 +9,7 @@ from dashboard.panel import Page
 
 NAMES = [
     "verdict",
+    "matrix",
     "leaderboard",
     "slices",
     "training",

@@ -140,6 +140,20 @@ def test_every_panel_is_whole(library):
         assert set(panel.terms) <= {*TERMS, "memory", "seconds", "parameters"}, name
 
 
+def test_ingredients_are_compared_alike_and_claim_nothing(library):
+    found = panels(library)
+    table = found["training"].figures[0].table.set_index("title")
+    verdict = found["main_metric"].figures[0].table.set_index("title")
+    declared = table.loc["differentiable for static, text"]
+    assert declared["label"] == verdict.loc["Alpha", "label"], "one source of claims"
+    labels = set(table["label"]) - {declared["label"]}
+    assert not [one for one in labels if re.search("better|worse", one)]
+    rows = found["cells"].figures[0].table.set_index("name")
+    assert rows.loc["behaviour: static", "note"] == "not run" and rows["value"].notna().sum() >= 5
+    listed = found["comparisons"].figures[0].table
+    assert (listed["why blank"] != "").any() and found["content"].missing
+
+
 def test_filters_hold_everywhere(library):
     one = lens(library, data=("alpha",), arms=("static", "sasrec"))
     assert set(one.runs["dataset"]) == {"alpha"} and set(one.summary["arm"]) == {"static", "sasrec"}

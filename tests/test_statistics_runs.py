@@ -29,7 +29,7 @@ from diger.statistics import (
 from diger.statistics.bootstrap import Difference, Interval
 from diger.statistics.decision import POWER, decide, seeds_for, smallest_lift
 from diger.statistics.runs import arm_label, repeated, runs_frame
-from diger.statistics.verdict import Claim
+from diger.statistics.verdict import Claim, rows_claim
 
 
 def opened(folder):
@@ -314,7 +314,10 @@ def test_the_decision_of_a_study(study):
     def of_group(group):
         return [study[i] for i in np.flatnonzero(runs["group"] == group)]
 
-    lines = dict(decide(named, summary, of_group, "differentiable", "static"))
+    def compare(before, after):
+        return rows_claim(before, after, of_group, title="", metric="ndcg@10")
+
+    lines = dict(decide(named, summary, of_group, compare, "differentiable", "static"))
     assert list(lines) == ["Answer", "How sure", "Why", "What would change it"]
     assert lines["Answer"][0].startswith("Use differentiable SIDs on alpha.")
     (beta,) = [line for line in lines["How sure"] if line.startswith("beta")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
-from dashboard.analysis import BASELINE, claims, comparable
+from dashboard.analysis import BASELINE, claims, comparable, pair_claim
 from dashboard.panel import Figure, Lens, Page, Panel
 from dashboard.published import published
 from diger.charts import lift
@@ -30,7 +32,11 @@ def decision(lens: Lens) -> Panel:
     if not any(c.difference for c in found):
         raise DigerError("; ".join(_reasons(found)) or "no real data among the datasets shown")
     library, challenger = lens.library, lens.view.challenger
-    lines = decide(found, library.summary, library.of_group, challenger, BASELINE)
+
+    def compare(before: pd.Series, after: pd.Series) -> Claim:
+        return pair_claim(lens, before, after, "ndcg@10")
+
+    lines = decide(found, library.summary, library.of_group, compare, challenger, BASELINE)
     table = pd.DataFrame(lines, columns=["line", "words"]).explode("words", ignore_index=True)
     return Panel(
         key="verdict-decision",
@@ -140,7 +146,7 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     blank = _reasons(found)
     if not known:
         return Panel(key=key, finding=finding, blank=blank, missing="; ".join(blank) or finding)
-    frame, seeds = lift_frames(known, challenger)
+    frame, seeds = lift_frames(known)
     used = [b.hash for c in known for g in c.groups for b in lens.library.of_group(g)]
     return Panel(
         key=key,
@@ -154,7 +160,7 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     )
 
 
-def lift_frames(known: list[Claim], method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def lift_frames(known: list[Claim]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two frames of `diger.charts.lift.forest` from claims that have a lift."""
     records, seeds = [], []
     for one in known:
@@ -164,7 +170,7 @@ def lift_frames(known: list[Claim], method: str) -> tuple[pd.DataFrame, pd.DataF
         records.append(
             {
                 "title": one.title,
-                "method": method,
+                "method": re.split(r"\W", one.arm)[0],
                 "lift": found.lift,
                 "low": band.low if band else float("nan"),
                 "high": band.high if band else float("nan"),
@@ -181,27 +187,33 @@ def lift_frames(known: list[Claim], method: str) -> tuple[pd.DataFrame, pd.DataF
     return pd.DataFrame(records), pd.DataFrame(seeds, columns=["title", "seed", "lift"])
 
 
+def mean_and_range(lens: Lens, row: pd.Series | None, metric: str) -> dict[str, object]:
+    """Value, lowest and highest seed of an arm for `diger.charts.lift.beside`; blank for None."""
+    nan = float("nan")
+    blank = {"value": nan, "low": nan, "high": nan, "published": False, "note": "not run"}
+    values = None
+    if row is not None:
+        values = lens.runs.loc[lens.runs["group"] == row["group"]].get(f"test_{metric}")
+    if row is None or values is None or values.isna().any():
+        return blank
+    seeds = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
+    return {
+        "value": float(values.mean()),
+        "low": float(values.min()),
+        "high": float(values.max()),
+        "published": False,
+        "note": f"{seeds}; {row['decoding']}",
+    }
+
+
 def _standings(lens: Lens, rows: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
     """Comparable arms of a dataset, best first, then what others published."""
-    column = f"test_{metric}"
-    records = []
-    for row in rows.to_dict("records"):
-        values = lens.runs.loc[lens.runs["group"] == row["group"]].get(column)
-        if values is None or values.isna().any():
-            continue
-        seeds = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
-        records.append(
-            {
-                "name": row["arm"],
-                "method": row["method"],
-                "value": float(values.mean()),
-                "low": float(values.min()),
-                "high": float(values.max()),
-                "published": False,
-                "note": f"{seeds}; {row['decoding']}",
-            }
-        )
-    ours = sorted(records, key=lambda r: -r["value"])
+    records = [
+        mean_and_range(lens, row, metric) | {"name": row["arm"], "method": row["method"]}
+        for _, row in rows.iterrows()
+    ]
+    known = [one for one in records if one["value"] == one["value"]]  # not NaN
+    ours = sorted(known, key=lambda r: -float(str(r["value"])))
     figures = published()
     figures = figures[(figures["dataset"] == dataset) & (figures["metric"] == metric)]
     theirs = [

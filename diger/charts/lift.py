@@ -18,19 +18,20 @@ from diger.charts.theme import (
     tips,
 )
 
-ROW = 58  # pixels a dataset
+ROW = 84  # pixels a bar and the words over it
+_BOLD: dict[str, Any] = {"fontWeight": 600}
 _HALO: dict[str, Any] = {"stroke": role("ground"), "strokeWidth": 4, "color": role("ground")}
 
 
 def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str) -> alt.LayerChart:
-    """Lift over a baseline with its interval, one row a dataset; small ticks are the seeds.
+    """Lift over a baseline with its interval, one row a title; small ticks are the seeds.
 
     Args:
         frame: `title, method, lift, low, high, label`, lifts as fractions; `low` and `high` are
             missing with one seed; `label` is written beside the row.
         seeds: `title, seed, lift`, one row a seed.
         metric: on the axis.
-        baseline: on the axis.
+        baseline: on the axis; empty where the titles say it.
     """
     top = float(frame[["lift", "high"]].max().max())
     bottom = float(frame[["lift", "low"]].min().min())
@@ -40,15 +41,16 @@ def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str)
     low, high = min(bottom, 0.0) - 0.12 * reach, max(top, 0.0) + 0.12 * reach
     x = alt.X(
         "lift:Q",
-        title=f"{metric}, change from {baseline}",
+        title=f"{metric}, change{f' from {baseline}' if baseline else ''}",
         scale=alt.Scale(domain=[low, high], nice=False),
         # Ticks over less than this are half percents apart.
         axis=alt.Axis(format="+.0%" if high - low > 0.05 else "+.1%", tickCount=6),
     )
-    y = alt.Y("title:N", title=None, sort=None, axis=alt.Axis(labelFontWeight=600, labelPadding=14))
+    # Words stand over the bars: beside them there is no room on a phone.
+    y = alt.Y("title:N", title=None, sort=None, axis=None)
     colour = alt.Color("method:N", scale=_methods(), legend=None)
     tooltip = tips(
-        title=("dataset", ""),
+        title=("what", ""),
         label=("finding", ""),
         lift="+.1%",
         low=("95 % interval from", "+.1%"),
@@ -58,8 +60,15 @@ def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str)
     rows = alt.Chart(frame).encode(y=y, tooltip=tooltip)
     known = alt.datum.low != None  # noqa: E711 - a Vega expression, not a comparison here
     interval = rows.transform_filter(known).mark_rule(strokeWidth=4, opacity=0.55)
-    each = alt.Chart(seeds).mark_tick(size=16, thickness=2, opacity=0.9, yOffset=15)
-    text = rows.encode(x=alt.value(0), text="label:N")
+    each = alt.Chart(seeds).mark_tick(size=16, thickness=2, opacity=0.9, yOffset=18)
+    words = [
+        rows.encode(x=alt.value(0), text=f"{column}:N").mark_text(
+            align="left", baseline="bottom", dy=dy, **weight, **style
+        )
+        for column, dy, weight in (("title", -28, _BOLD), ("label", -11, {}))
+        # A halo keeps the words apart from the grid and the zero line.
+        for style in (_HALO, {"color": role("ink")})
+    ]
     return layered(
         zero.encode(x=x),
         interval.encode(x=alt.X("low:Q"), x2="high:Q", color=colour),
@@ -70,9 +79,7 @@ def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str)
             color=alt.value(role("faint")),
             tooltip=tips(seed="d", lift="+.1%"),
         ),
-        # A halo keeps the words apart from the grid and the zero line.
-        text.mark_text(align="left", baseline="bottom", dy=-13, **_HALO),
-        text.mark_text(align="left", baseline="bottom", dy=-13, color=role("ink")),
+        *words,
         height=ROW * max(1, len(frame)),
     )
 
@@ -82,17 +89,18 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
 
     Args:
         frame: `name, method, value, low, high, published, note`, best first; `low` and `high` are
-            the range over seeds.
+            the range over seeds; a row without a value was not run.
         metric: on the axis.
     """
-    y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=240))
+    y = alt.Y("name:N", title=None, sort=list(frame["name"]), axis=alt.Axis(labelLimit=240))
     x = alt.X(
         "value:Q", title=metric, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4, format="~g")
     )
     colour = alt.Color("method:N", scale=_methods(), legend=None)
     tooltip = tips(name=("arm", ""), value=(metric, ".4f"), note=("how", ""))
-    ends = frame[["value", "high"]].max(axis=1)
-    rows = alt.Chart(frame.assign(end=ends)).encode(y=y, tooltip=tooltip)
+    ends = frame[["value", "high"]].max(axis=1).fillna(0)
+    words = [f"{value:.4f}" if value == value else "not run" for value in frame["value"]]
+    rows = alt.Chart(frame.assign(end=ends, words=words)).encode(y=y, tooltip=tooltip)
     ours = rows.transform_filter(~alt.datum.published)
     theirs = rows.transform_filter(alt.datum.published)
     return layered(
@@ -104,7 +112,7 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
             x=x, color=alt.value(role("faint"))
         ),
         rows.mark_text(align="left", dx=11, color=role("faint")).encode(
-            x=alt.X("end:Q", title=metric), text=alt.Text("value:Q", format=".4f")
+            x=alt.X("end:Q", title=metric), text="words:N"
         ),
         height=26 * max(2, len(frame)),
     )

@@ -1,14 +1,13 @@
 """The decision in four lines: the answer, how sure it is, why it is so, what would change it.
 
 Made of claims alone. Those of the declared family bear the answer; the others, about content,
-frozen SIDs and SASRec, are judged one by one without a correction and say why, never what to do.
+frozen SIDs and SASRec, are no verdicts, and say why, never what to do.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,17 +16,9 @@ from scipy.special import nctdtrinc, stdtrit
 from diger.bundle import tables
 from diger.bundle.reader import Bundle
 from diger.statistics.bootstrap import LEVEL
+from diger.statistics.matrix import Compare, ingredients
 from diger.statistics.sids import changes
-from diger.statistics.verdict import (
-    BOUND,
-    MIN_SEEDS,
-    Claim,
-    choose_contents,
-    choose_group,
-    in_words,
-    judge,
-    rows_claim,
-)
+from diger.statistics.verdict import BOUND, MIN_SEEDS, Claim, in_words
 
 POWER = 0.8
 MOST_SEEDS = 50
@@ -60,7 +51,12 @@ def seeds_for(claim: Claim, lift: float = BOUND) -> int | None:
 
 
 def decide(
-    claims: Sequence[Claim], summary: pd.DataFrame, of_group: Bundles, arm: str, baseline: str
+    claims: Sequence[Claim],
+    summary: pd.DataFrame,
+    of_group: Bundles,
+    compare: Compare,
+    arm: str,
+    baseline: str,
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The four lines, each a heading and its parts, of judged claims.
 
@@ -68,13 +64,15 @@ def decide(
         claims: of the family, on real data.
         summary: `diger.statistics.runs.summary_frame`.
         of_group: the bundles of a group.
+        compare: a claim about two rows, of no family.
         arm, baseline: the methods.
     """
     real = [c for c in claims if not c.simulated]
+    why = tuple(words for c in real if (words := _why(c, summary, of_group, compare)))
     return (
         ("Answer", _answer(real, arm, baseline)),
         ("How sure", tuple(_sure(c) for c in real) or ("nothing was compared",)),
-        ("Why", tuple(w for c in real if (w := _why(c, summary, of_group))) or ("not known",)),
+        ("Why", why or ("not known",)),
         ("What would change it", _change(real, summary)),
     )
 
@@ -109,42 +107,23 @@ def _sure(claim: Claim) -> str:
     return f"{said}, these seeds could show one of {smallest:.1%}"
 
 
-def _why(claim: Claim, summary: pd.DataFrame, of_group: Bundles) -> str:
+def _why(claim: Claim, summary: pd.DataFrame, of_group: Bundles, compare: Compare) -> str:
     if claim.difference is None:
         return ""
     rows = summary[summary["dataset"] == claim.dataset]
     by_group = rows.set_index("group", drop=False)
-    baseline, arm = (by_group.loc[group] for group in claim.groups)
     parts = []
-    moved = _moved(of_group(arm["group"]))
+    moved = _moved(of_group(by_group.loc[claim.groups[1], "group"]))
     if moved is not None:
         parts.append(f"{moved:.0%} of items changed their SID")
 
-    def against(before: pd.Series, after: pd.Series, name: str) -> None:
-        made = rows_claim(before, after, of_group, title=claim.title, metric=claim.metric)
-        (one,) = judge([made])
-        if one.difference is not None:
-            said = replace(one, adjusted_p=None).words()  # of no family
-            parts.append(f"{name} against {before['arm']}: {said}")
-
-    frozen = rows[(rows["method"] == baseline["method"]) & rows["origin"].str.startswith("SIDs of")]
-    if len(frozen):
-        against(baseline, frozen.iloc[0], "learned SIDs, frozen,")
-    for content in ("random", "behaviour", "both"):
-        pair = choose_contents(rows, claim.dataset, str(baseline["method"]), content)
-        if pair is not None:
-            against(*pair, _CONTENTS[content])
-    sasrec = choose_group(rows, claim.dataset, "sasrec")
-    if sasrec is not None:
-        against(baseline, sasrec, "SASRec")
+    for one in ingredients(rows, claim.dataset):
+        if one.pair is None or one.kind == "training" or one.pair[0]["method"] != "static":
+            continue
+        said = compare(*one.pair)
+        if said.difference is not None:
+            parts.append(f"{one.name}: {said.numbers()}")
     return f"{claim.title}: {'; '.join(parts)}" if parts else ""
-
-
-_CONTENTS = {
-    "random": "random codes",
-    "behaviour": "codes of behaviour",
-    "both": "codes of text and behaviour",
-}
 
 
 def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, ...]:

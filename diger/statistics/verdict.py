@@ -127,6 +127,8 @@ class Claim:
         """What may be said of a change, with its numbers."""
         if self.difference is None:
             return "not compared"
+        if self.outcome == "not compared":  # nobody judged it
+            return self.numbers()
         said = "no verdict" if self.outcome == "too few seeds" else self.outcome
         return f"{said} ({self.numbers()})"
 

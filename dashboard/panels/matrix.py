@@ -1,0 +1,210 @@
+"""What does each ingredient bring? Content, way of training and controls, on every dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pandas as pd
+
+from dashboard.analysis import BASELINE, claims, pair_claim
+from dashboard.panel import Figure, Lens, Page, Panel
+from dashboard.panels.verdict import lift_frames, mean_and_range
+from diger.charts import lift
+from diger.charts.tables import claims_table
+from diger.errors import DigerError
+from diger.statistics.matrix import CONTENTS, WAYS, Ingredient, corrected, ingredients
+from diger.statistics.verdict import ALPHA, Claim, choose_group
+
+_READING = (
+    "The triangle or dot is the mean lift over seeds, small ticks the seeds, the bar the 95 % "
+    "interval that goes with p.",
+    "Two arms of a row are alike but for what its name says, so an arm of a row may be another "
+    "run than that of the next.",
+    "Nobody declared these comparisons beforehand: they make no verdict. The first p is of the "
+    "one comparison, the corrected one is over all of this page.",
+)
+
+
+def content(lens: Lens) -> Panel:
+    """What the content of the SIDs brings."""
+    return _ladder(lens, "content", "Content of the SIDs")
+
+
+def training(lens: Lens) -> Panel:
+    """What the way of training brings, the gradient of the recommender apart."""
+    return _ladder(lens, "training", "Way of training")
+
+
+def controls(lens: Lens) -> Panel:
+    """The ladder of controls: random codes, learned SIDs frozen, SASRec."""
+    return _ladder(lens, "control", "Controls")
+
+
+def cells(lens: Lens) -> Panel:
+    """The matrix itself: every cell's mean, and those that were not run."""
+    everything, metric = _everything(lens), lens.view.metric
+    figures, hashes, run, total = [], [], 0, 0
+    for dataset in everything.datasets:
+        rows = everything.summary[everything.summary["dataset"] == dataset]
+        records = list(_cells(everything, rows, dataset, metric))
+        grid = pd.DataFrame(records)
+        run, total = run + int(grid["value"].notna().sum()), total + len(grid)
+        figures.append(
+            Figure(
+                title=lens.title(dataset), chart=lift.beside(grid, metric), table=grid, wide=False
+            )
+        )
+        hashes += list(everything.runs.loc[everything.runs["dataset"] == dataset, "hash"])
+    return Panel(
+        key="matrix-cells",
+        finding=f"Content by way of training by dataset: {run} of {total} cells have been run",
+        figures=tuple(figures),
+        notes=(
+            f"Means of test {metric} over seeds, bars from the lowest to the highest seed. Of "
+            "several arms in a cell the one of most seeds is shown, then of the best validation. "
+            "Arms of different decoding or seeds stand beside each other for orientation only.",
+        ),
+        terms=("static", "detached", "differentiable", "sasrec", "popularity"),
+        hashes=tuple(hashes),
+    )
+
+
+def comparisons(lens: Lens) -> Panel:
+    """Every comparison with its numbers, and those not possible."""
+    table = pd.concat(
+        [
+            claims_table([one]).drop(columns="verdict").assign(kind=kind, ingredient=name)
+            for kind, name, one in _compared(lens)
+        ]
+    )
+    first = ["dataset", "kind", "ingredient"]
+    table = table[[*first, *(c for c in table.columns if c not in first)]]
+    made = int((table["seeds"] > 0).sum())
+    return Panel(
+        key="matrix-details",
+        finding=f"Every comparison with its numbers: {made} made, {len(table) - made} not possible",
+        figures=(
+            Figure(
+                table=table,
+                paper=(*first[::2], "lift", "95 % interval", "seeds", "p", "p, Holm"),
+            ),
+        ),
+        terms=("interval", "Holm", "randomisation test", "lift"),
+    )
+
+
+def _everything(lens: Lens) -> Lens:
+    return Lens(lens.library, lens.view.but(variants=True))
+
+
+def _compared(lens: Lens) -> list[tuple[str, str, Claim]]:
+    """Kind, name and claim of every ingredient on the datasets shown.
+
+    They are corrected over all datasets there are, simulated ones apart. The declared comparison
+    is the verdict's own, with its correction.
+    """
+    every, metric = Lens(lens.library, lens.view.but(variants=True, data=())), lens.view.metric
+
+    def make() -> list[tuple[str, str, Claim]]:
+        main = Lens(lens.library, lens.view.but(challenger="differentiable", data=()))
+        found = []
+        for told in (False, True):
+            declared = {c.groups: c for c in claims(main, metric, simulated=told) if c.groups}
+            these = every.summary[every.summary["simulated"] == told]
+            listed = [
+                (dataset, one)
+                for dataset in these["dataset"].unique()
+                for one in ingredients(these, dataset)
+            ]
+            made = [_claim(every, dataset, one, told, metric) for dataset, one in listed]
+            free = iter(corrected([c for c in made if c.groups not in declared]))
+            judged = [declared[c.groups] if c.groups in declared else next(free) for c in made]
+            found += [(o.kind, o.name, c) for (_, o), c in zip(listed, judged, strict=True)]
+        return found
+
+    key = ("ingredients", metric, tuple(sorted(every.runs["hash"])))
+    return [one for one in lens.remember(key, make) if one[2].dataset in lens.datasets]
+
+
+def _claim(lens: Lens, dataset: str, one: Ingredient, simulated: bool, metric: str) -> Claim:
+    if one.pair is None:
+        reason = "no two arms that are alike but for this"
+        return Claim(dataset, lens.title(dataset), simulated, metric, reason=reason)
+    return pair_claim(lens, *one.pair, metric)
+
+
+def _ladder(lens: Lens, kind: str, what: str) -> Panel:
+    found = [(name, one) for of_kind, name, one in _compared(lens) if of_kind == kind]
+    figures, hashes = [], []
+    blank = []
+    for dataset in lens.datasets:
+        of_it = [(name, one) for name, one in found if one.dataset == dataset]
+        known = [
+            (name, one)
+            for name, one in of_it
+            if one.difference is not None and one.difference.lift is not None
+        ]
+        missing = sum(one.difference is None for _, one in of_it)
+        if missing:
+            blank.append(
+                f"{lens.title(dataset)}: no two arms that are alike but for the ingredient, for "
+                f"{missing} of {len(of_it)} comparisons"
+            )
+        if not known:
+            continue
+        # A row is an ingredient here, and the dataset is the figure's title.
+        frame, seeds = lift_frames([replace(one, title=name) for name, one in known])
+        figures.append(
+            Figure(
+                title=lens.title(dataset),
+                chart=lift.forest(frame, seeds, lens.view.metric, ""),
+                table=frame,
+            )
+        )
+        hashes += [b.hash for _, c in known for g in c.groups for b in lens.library.of_group(g)]
+    if not figures:
+        raise DigerError("; ".join(blank) or "nothing to compare")
+    return Panel(
+        key=f"matrix-{kind}",
+        finding=_words([one for _, one in found], what, lens.view.metric),
+        figures=tuple(figures),
+        notes=_READING if kind == "content" else _READING[2:],
+        terms=("interval", "lift", "Holm", "static", "detached", "differentiable"),
+        hashes=tuple(dict.fromkeys(hashes)),
+        blank=tuple(blank),
+    )
+
+
+def _words(found: list[Claim], what: str, metric: str) -> str:
+    """What may be said: how many are apart from 0 after the correction, never which way."""
+    real = [c for c in found if not c.simulated]
+    known = [c for c in real or found if c.difference is not None]
+    what = what if real else f"Simulated data, {what[:1].lower()}{what[1:]}"
+    judged = [c for c in known if c.adjusted_p is not None]
+    apart = sum(c.adjusted_p is not None and c.adjusted_p <= ALPHA for c in judged)
+    alone = len(known) - len(judged)
+    said = f"{what}: of {len(known)} comparisons, {apart} apart from 0 after correction"
+    return f"{said}{f', {alone} of one seed' if alone else ''} ({metric})"
+
+
+def _cells(
+    lens: Lens, rows: pd.DataFrame, dataset: str, metric: str
+) -> Iterator[dict[str, object]]:
+    wanted = [(way, content) for content in CONTENTS for way in WAYS]
+    wanted += [(BASELINE, "random"), ("ste", "text"), ("sasrec", ""), ("popularity", "")]
+    for way, of in wanted:
+        row = choose_group(rows[rows["content"] == of], dataset, way)
+        yield mean_and_range(lens, row, metric) | {
+            "name": f"{of}: {way}" if of else way,
+            "method": way,
+        }
+
+
+PAGE = Page(
+    key="matrix",
+    icon="grid_on",
+    name="Ingredients",
+    question="What does each ingredient bring?",
+    builders=(content, training, controls, cells, comparisons),
+)
