@@ -140,7 +140,25 @@ def test_found_by_makers_and_kinds_and_in_spite_of_typing_errors():
     assert index.find("horror") == [0, 1, 2]
     assert index.find("aleins")[0] == 0
     assert index.find("jwas 1975") == [2]
+    assert index.find("speilberg horor") == [2]
     assert index.find("zzqqxx") == []
+    assert index.find("rors") == [], "no word of a maker or a kind begins so"
+
+
+def test_a_pasted_line_offers_the_best_kind_of_match_alone():
+    titles = ["2001: A Space Odyssey (1968)", "Shrek (2001)", "Amélie (2001)", "Jaws (1975)"]
+    more = [
+        "Stanley Kubrick",
+        "Andrew Adamson",
+        "Jean-Pierre Jeunet Paris",
+        "Steven Spielberg shark",
+    ]
+    index = TitleIndex(list("abcd"), titles, np.array([1, 9, 3, 2]), more)
+    assert index.find("2001") == [0, 1, 2]  # typed, the films of that year follow
+    offered = {"2001": [0], "1975": [3], "Kubrik": [0], "Shrekk": [1], "Sharc": []}
+    for line, rows in offered.items():
+        assert index.offers(line) == rows, line
+    assert read_pasted("2001\nParis", index).offers == [("2001", [0]), ("Paris", [2])]
 
 
 def test_search_folds_and_orders():

@@ -18,8 +18,8 @@ class Pasted:
 
     Attributes:
         rows: item rows found for certain, in order.
-        offers: lines that are close to some titles, with the rows of those.
-        unknown: lines that are close to nothing.
+        offers: lines that may mean some items, with the rows of those.
+        unknown: lines that are like nothing here.
         cut: lines beyond the limit, not read.
     """
 
@@ -56,7 +56,7 @@ def _read_line(line: str, index: TitleIndex, result: Pasted) -> None:
         if len(parts) > 1 and all(one is not None for one in rows):
             result.rows += [one for one in rows if one is not None]
             return
-    near = index.close(bare)
+    near = index.offers(bare)
     if near:
         result.offers.append((bare, near))
     else:

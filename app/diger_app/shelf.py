@@ -183,11 +183,10 @@ class Shelf:
         """Search by title, and by who made an item and its kinds where that is known."""
 
         def make() -> TitleIndex:
-            makers = self.items.get("brand", [None] * len(self.items))
             kinds = self.items.get("categories", [()] * len(self.items))
             more = [
-                " ".join(filter(None, (m if isinstance(m, str) else "", *map(str, k))))
-                for m, k in zip(makers, kinds, strict=True)
+                " ".join((self.maker(row), *map(str, () if kind is None else kind)))
+                for row, kind in enumerate(kinds)
             ]
             return TitleIndex(self.ids, self._titles, self.popularity, more)
 
@@ -222,6 +221,10 @@ class Shelf:
         """An item's title, or its id where it has none."""
         return self._titles[row] or self.ids[row]
 
+    def maker(self, row: int) -> str:
+        """Who made an item; empty where that is not known."""
+        return self._makers[row]
+
     def rows_of(self, ids: tuple[str, ...] | list[str]) -> tuple[list[int], list[str]]:
         """Rows of the ids that are known, and the ids that are not."""
         known, unknown = [], []
@@ -243,6 +246,14 @@ class Shelf:
             ]
 
         return self._once("titles", make)
+
+    @property
+    def _makers(self) -> list[str]:
+        def make() -> list[str]:
+            known = self.items.get("brand", [None] * len(self.items))
+            return [printable(one, 120) if isinstance(one, str) else "" for one in known]
+
+        return self._once("makers", make)
 
     def _once(self, name: str, make: Callable[[], _T]) -> _T:
         if name not in self._made:  # a plain read of a dict is safe; only making needs the lock

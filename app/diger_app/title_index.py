@@ -1,17 +1,17 @@
 """Finding items by what a person types, quickly also among 100 thousand titles.
 
 Titles are folded (case, accents and punctuation aside) and joined into one string, in which a
-search is a scan at memory speed; no title ever travels to the browser unasked. Where no title has
-the words typed, items whose makers and kinds have them are; and where nothing has, the words are
-spelt as the nearest ones in titles, or titles that share most letter triples are offered.
+search is a scan at memory speed; no title ever travels to the browser unasked. After titles with
+the words typed come items whose makers and kinds have them; and where nothing has, the words are
+spelt as the nearest ones that some item has, or titles that share most letter triples are offered.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher, get_close_matches
 from functools import cached_property
 
 import numpy as np
@@ -53,18 +53,19 @@ class TitleIndex:
             fold(title if title else str(item)) for item, title in zip(ids, titles, strict=True)
         ]
         self._text, self._starts = _joined(self._folded)
-        self._whole = [
-            f"{title} {fold(words)}" for title, words in zip(self._folded, more, strict=False)
-        ]
+        self._whole = self._folded
+        if more:
+            told = zip(self._folded, more, strict=True)
+            self._whole = [f"{title} {fold(words)}" for title, words in told]
 
     def find(self, typed: str, limit: int = 8) -> list[int]:
         """Item rows for what was typed, best first.
 
         An item's id comes first (as it was typed, blanks and all, before the same without blanks
         around it), then titles that begin with the text, then those that have all
-        its words (or beginnings of words), then those that have it anywhere, then items whose
-        makers or kinds have the words; failing all, close ones. The popular before the others. With
-        nothing typed: the most popular items.
+        its words (or beginnings of words), then items whose makers or kinds have the rest of them,
+        then titles that have it anywhere; failing all, close ones. The popular before the others.
+        With nothing typed: the most popular items.
         """
         named = self._named(typed)
         typed = typed.strip()[:MAX_TYPED]
@@ -72,35 +73,61 @@ class TitleIndex:
         if named is None and not query and not typed:
             return [int(row) for row in self._by_popularity(np.arange(len(self._folded)))[:limit]]
         rows: list[int] = [] if named is None else [named]
-        if query:
-            words = self._containing([f" {word}" for word in query.split()])
-            starting = self._containing([f"\n {query}"])
-            for group in (starting, words):
-                rows += [int(row) for row in self._by_popularity(np.asarray(group, np.int64))]
-            if len(set(rows)) < limit:
-                anywhere = self._containing(query.split())
-                rows += [int(row) for row in self._by_popularity(anywhere)]
-            if len(set(rows)) < limit and self._whole:
-                text, starts = self._everything
-                told = _containing([f" {w}" for w in query.split()], text, starts, self._whole)
-                rows += [int(row) for row in self._by_popularity(told)]
+        for group in self._groups(query) if query else ():
+            rows = list(dict.fromkeys(rows + group))
+            if len(rows) >= limit:
+                break
         if not rows and query:
             spelt = self._spelt(query)
             rows = self.find(spelt, limit) if spelt != query else self.close(typed, limit)
-        return list(dict.fromkeys(rows))[:limit]
+        return rows[:limit]
+
+    def offers(self, line: str, limit: int = 3) -> list[int]:
+        """Rows that a line which names none for certain may mean: the best kind of match alone, so
+        that "2001" offers the title that begins with it, and not what else is of that year."""
+        query = fold(line[:MAX_TYPED])
+        for text in dict.fromkeys((query, self._spelt(query))) if query else ():
+            for group in self._groups(text):
+                if group:
+                    return group[:limit]
+        return self.close(line, limit)
+
+    def _groups(self, query: str) -> Iterator[list[int]]:
+        """Rows of each kind of match of a folded query, the best kind first, the popular first."""
+        words = query.split()
+        begun = [f" {word}" for word in words]
+        text, starts = self._everything
+        kinds = (
+            lambda: self._containing([f"\n {query}"]),
+            lambda: self._containing(begun),
+            lambda: _containing(begun, text, starts, self._whole),
+            lambda: self._containing(words),
+        )
+        for kind in kinds:
+            yield self._by_popularity(kind()).tolist()
 
     def _spelt(self, query: str) -> str:
-        """The query with each word that no title has as the nearest one of those that some has."""
-        return " ".join(
-            word
-            if word in self._words or len(word) < 4
-            else next(iter(get_close_matches(word, self._words, n=1, cutoff=0.72)), word)
-            for word in query.split()
-        )
+        """The query with each word that no item has as the nearest one that some has: of titles,
+        or, if nearer still, of makers and kinds, whose many words are like almost anything."""
+
+        def spelt(word: str) -> str:
+            near = get_close_matches(word, self._words, n=8, cutoff=0.72)
+            good = (
+                one
+                for one in near
+                if abs(len(one) - len(word)) < 2
+                and (self._words[one] or SequenceMatcher(None, one, word).ratio() >= 0.85)
+            )
+            return next(good, word)
+
+        known = self._words
+        return " ".join(w if w in known or len(w) < 4 else spelt(w) for w in query.split())
 
     @cached_property
-    def _words(self) -> dict[str, None]:
-        return dict.fromkeys(word for title in self._folded for word in title.split())
+    def _words(self) -> dict[str, bool]:
+        """Every word, and whether a title has it."""
+        words = dict.fromkeys((word for line in self._whole for word in line.split()), False)
+        return words | dict.fromkeys((w for title in self._folded for w in title.split()), True)
 
     @cached_property
     def _everything(self) -> tuple[str, np.ndarray]:

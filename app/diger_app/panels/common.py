@@ -53,7 +53,10 @@ def suggest(library: Library) -> Callable[..., list[dict[str, str]]]:
         try:
             shelf = library.shelf(dataset[:120])
             rows = shelf.index.find(typed, 8)
-            return [{"id": shelf.ids[row], "title": shelf.title(row)} for row in rows]
+            return [
+                {"id": shelf.ids[row], "title": shelf.title(row), "by": shelf.maker(row)}
+                for row in rows
+            ]
         except DigerError:
             return []
         except Exception:

@@ -51,7 +51,7 @@ DECODING_LABELS = (
 )
 
 _HISTORY = (
-    COMBO.format(id="add-item", label="Add an item", placeholder="Title, maker, kind …")
+    COMBO.format(id="add-item", label="Add an item", placeholder="Title, maker, year, kind …")
     + """
 <div class="hist-head"><h2>History <span class="hist-count"></span></h2>
 <button type="button" class="hist-clear" hidden>Clear</button></div>
@@ -211,7 +211,7 @@ def _paste_report(shelf: Shelf, found: Pasted, dropped: int) -> str:
             for row in rows
         )
         parts.append(
-            f'<div class="offers"><p>“{esc(line, 60)}” is not here. Did you mean:</p>'
+            f'<div class="offers"><p>“{esc(line, 60)}” names no one item. Did you mean:</p>'
             f"<ul>{choices}</ul></div>"
         )
     unknown = found.unknown + [line for line, _ in found.offers[20:]]

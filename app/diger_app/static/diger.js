@@ -111,7 +111,7 @@
         const name = document.createElement("span");
         name.textContent = one.title;
         const id = document.createElement("small");
-        id.textContent = one.title === one.id ? "" : one.id;
+        id.textContent = one.by || (one.title === one.id ? "" : one.id);
         node.append(name, id);
         node.addEventListener("pointerdown", (e) => { e.preventDefault(); pick(i); });
         list.append(node);
