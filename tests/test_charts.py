@@ -13,7 +13,7 @@ import pytest
 alt = pytest.importorskip("altair", reason="charts need altair")
 
 from diger import charts as package  # noqa: E402
-from diger.charts import codebook, curves, export, labels, lift, tables, theme  # noqa: E402
+from diger.charts import codebook, curves, export, labels, lift, methods, tables  # noqa: E402
 from diger.charts.theme import ADAPTIVE, DARK, LIGHT, Look, method_scales, specification, styled  # noqa: E402
 from diger.statistics.curves import bands  # noqa: E402
 
@@ -114,7 +114,7 @@ def test_a_look_changes_inks_and_sizes_but_no_method_colour():
     chart = lift.forest(*forest(), "ndcg@10", "static")
     light, dark, page = (json.dumps(specification(chart, look)) for look in (LIGHT, DARK, ADAPTIVE))
     assert LIGHT.ink in light and DARK.ink in dark and "theme:" not in light
-    assert all(theme.METHOD_COLOURS["differentiable"] in text for text in (light, dark))
+    assert all(methods.METHOD_COLOURS["differentiable"] in text for text in (light, dark))
     assert LIGHT.ink not in page and "currentColor" in page
     light, big = specification(chart, LIGHT), specification(chart, Look(scale=2))
     assert big["config"]["axis"]["labelFontSize"] == 2 * light["config"]["axis"]["labelFontSize"]
@@ -134,7 +134,7 @@ def test_data_that_looks_like_a_theme_colour_stays_data():
 def test_arms_of_one_method_share_its_colour_and_differ_in_dash():
     scales = method_scales([(f"differentiable ({x})", "differentiable") for x in "ab"])
     colours, dashes = (scales[k].to_dict()["range"] for k in ("color", "dash"))
-    assert set(colours) == {theme.METHOD_COLOURS["differentiable"]}
+    assert set(colours) == {methods.METHOD_COLOURS["differentiable"]}
     assert dashes[0] != dashes[1]
 
 
@@ -173,24 +173,24 @@ def contrast(one, other):
 
 @pytest.mark.parametrize(("look", "ground"), [(LIGHT, "#FFFFFF"), (DARK, "#0E1117")])
 def test_text_and_method_colours_can_be_seen_on_both_grounds(look, ground):
-    for method, colour in theme.METHOD_COLOURS.items():
+    for method, colour in methods.METHOD_COLOURS.items():
         assert contrast(ground, colour) >= 3, method
     assert contrast(look.ink, look.ground) >= 4.5 and contrast(look.faint, look.ground) >= 4.5
 
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_method_colours_can_be_told_apart(sight):
-    seen = {m: _lab(SIGHT[sight] @ _linear(c)) for m, c in theme.METHOD_COLOURS.items()}
+    seen = {m: _lab(SIGHT[sight] @ _linear(c)) for m, c in methods.METHOD_COLOURS.items()}
     for a, b in itertools.combinations(seen, 2):
         assert np.linalg.norm(seen[a] - seen[b]) > 20, (a, b)
 
 
 def test_every_method_has_a_mark_a_shape_and_a_dash_of_its_own():
-    for table in (theme.METHOD_MARKS, theme.METHOD_SHAPES):
-        assert list(table) == list(theme.METHOD_COLOURS)
+    for table in (methods.METHOD_MARKS, methods.METHOD_SHAPES):
+        assert list(table) == list(methods.METHOD_COLOURS)
         assert len(set(table.values())) == len(table)
-    assert theme.method_colour("unheard of") == theme.OTHER_COLOUR
-    assert theme.method_mark("unheard of") == theme.OTHER_MARK
+    assert methods.method_colour("unheard of") == methods.OTHER_COLOUR
+    assert methods.method_mark("unheard of") == methods.OTHER_MARK
 
 
 def test_end_labels_never_overlap_and_stay_in_the_plot():

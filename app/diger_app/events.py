@@ -17,7 +17,6 @@ from diger_app.panels import explore, new, recommend, think
 from diger_app.panels.common import OOPS, given, history_value, side_choices
 from diger_app.render.about import about
 from diger_app.render.text import notice, sentence
-from diger_app.verdict import verdict
 from diger_app.view import SIDES, View, from_query
 
 _log = logging.getLogger(__name__)
@@ -134,6 +133,8 @@ class Events:
     def verdict(self, dataset: Any) -> str:
         """What was measured on the dataset shown; an aside, so a fault of it leaves nothing."""
         try:
+            from diger_app.verdict import verdict  # statistics, which the first lists do not need
+
             return verdict(self.library, self.library.shelf(inputs.text(dataset, 120)))
         except DigerError:
             return ""

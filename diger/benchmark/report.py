@@ -10,7 +10,8 @@ import altair as alt
 import pandas as pd
 
 from diger.benchmark.clock import Measurement
-from diger.charts.theme import layered, method_colour, tips
+from diger.charts.methods import method_colour
+from diger.charts.theme import layered, tips
 
 # One user's milliseconds by size of the catalogue, and whose colour each takes.
 LINES = {

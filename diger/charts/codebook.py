@@ -9,7 +9,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from diger.charts.theme import arm_rows, layered, method_colour, method_scales, role, tips
+from diger.charts.methods import method_colour
+from diger.charts.theme import arm_rows, layered, method_scales, role, tips
 
 SIDE = 300  # pixels
 

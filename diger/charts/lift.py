@@ -8,11 +8,10 @@ import altair as alt
 import pandas as pd
 
 from diger.charts.labels import point_labels, short_name
+from diger.charts.methods import METHOD_COLOURS, method_colour
 from diger.charts.theme import (
-    METHOD_COLOURS,
     arm_rows,
     layered,
-    method_colour,
     method_scales,
     role,
     tips,

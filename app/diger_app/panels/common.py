@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from diger.charts.theme import method_mark
+from diger.charts.methods import method_mark
 from diger.errors import DigerError
 from diger_app.library import Library
 from diger_app.render.text import attribute_json, notice, sentence

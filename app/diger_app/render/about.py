@@ -22,9 +22,8 @@ CITATION = """\
 def about(library: Library) -> str:
     """The whole page."""
     datasets = "".join(_dataset(library.shelves[key]) for key in library.datasets)
-    problems = "".join(
-        notice(why, kind="warn", head=f"{what} cannot be used:") for what, why in library.problems
-    )
+    others = [shelf for key, shelf in library.shelves.items() if key not in library.datasets]
+    datasets += "".join(f"<h3>{esc(one.label)}</h3>{_results_only(one)}" for one in others)
     return f"""
 <div class="about">
 <section><h2>What a semantic ID is</h2>
@@ -54,7 +53,7 @@ all users, with seeds and intervals.</li>
 <li>Not a film or shopping guide: the models know histories and text, and nothing of quality.</li>
 <li>Nothing that you type is kept: the page holds it, and a link carries it.</li>
 </ul></section>
-<section><h2>The data and the models</h2>{datasets}{problems}</section>
+<section><h2>The data and the models</h2>{datasets}{_problems(library)}</section>
 <section><h2>Paper</h2>
 <p>DIGER: differentiable semantic IDs for generative recommendation. SIGIR 2026.
 <a href="https://doi.org/10.1145/3805712.3809641" target="_blank" rel="noopener">doi
@@ -77,19 +76,39 @@ def _dataset(shelf: Shelf) -> str:
     facts.append(f"licence {shelf.licence}")
     origin = f"<p>Source: {esc(shelf.origin)}</p>" if shelf.origin else ""
     rows = "".join(_model(source) for source in shelf.sources.values())
-    n = len(shelf.results_only)
-    listed = (
-        f"<p>{n} more {'holds' if n == 1 else 'hold'} results alone, without weights to recommend "
-        "with: they count in the verdict above and stand in the dashboard.</p>"
-        if n
-        else ""
-    )
     return (
         f"<h3>{esc(shelf.label)}</h3>{simulated}<p>{esc('; '.join(facts))}.</p>{origin}"
         '<div class="scroll"><table class="table"><thead><tr><th scope="col">model</th>'
         '<th scope="col">test recall@10</th><th scope="col">test ndcg@10</th>'
         '<th scope="col">decoding</th><th scope="col">model card</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>{listed}"
+        f"<tbody>{rows}</tbody></table></div>{_results_only(shelf)}"
+    )
+
+
+def _results_only(shelf: Shelf) -> str:
+    """One line on the bundles that cannot recommend: most runs are kept for their figures."""
+    n = len(shelf.results_only)
+    if not n:
+        return ""
+    bundles = f"{n} {'more ' if shelf.sources else ''}bundle{'s' if n > 1 else ''}"
+    return (
+        f"<p>{bundles} of other runs and seeds cannot be opened here, for only the results were "
+        "kept, without weights; they count in what was measured and stand in the dashboard.</p>"
+    )
+
+
+def _problems(library: Library) -> str:
+    """What could not be used in one line, each with its reason behind it."""
+    n = len(library.problems)
+    if not n:
+        return ""
+    listed = "".join(f"<li><b>{esc(what)}</b>: {esc(why)}</li>" for what, why in library.problems)
+    first, why = library.problems[0]
+    if n == 1:
+        return notice(why, kind="warn", head=f"{first} cannot be used:")
+    return (
+        f"<details><summary>{n} bundles or addresses cannot be used; the first: {esc(first)}, "
+        f"{esc(why, 160)}</summary><ul>{listed}</ul></details>"
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diger.charts.theme import method_colour
+from diger.charts.methods import method_colour
 from diger.explain.moved import Move, moved_share, moves
 from diger.explain.places import places
 from diger_app.render.text import (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diger.charts.theme import method_colour, method_mark
+from diger.charts.methods import method_colour
 from diger_app.render.text import (
-    ARMS,
     arm,
     beside,
+    called,
     chips,
     empty,
     esc,
@@ -87,11 +87,9 @@ def _another(shelf: Shelf, view: View, panels: Sequence[Panel]) -> str:
 
 
 def _option(shelf: Shelf, name: str, chosen: bool = False) -> str:
-    method_name = shelf.sources[name].method
-    said = ARMS.get(method_name, method_name)
     return (
         f'<option value="{esc(name)}"{" selected" if chosen else ""}>'
-        f"{method_mark(method_name)} {esc(name, 80)} · {said}</option>"
+        f"{esc(called(shelf, name), 90)}</option>"
     )
 
 
@@ -103,8 +101,8 @@ def _chooser(shelf: Shelf, view: View, number: int, name: str) -> str:
     if number:
         options += '<option value="">take this column away</option>'
     return (
-        f'<select class="choice" data-column="{side}" aria-label="Model of column {number + 1}">'
-        f"{options}</select>"
+        f'<select class="choice" data-column="{side}" title="{esc(name)}" '
+        f'aria-label="Model of column {number + 1}">{options}</select>'
     )
 
 
@@ -137,11 +135,12 @@ def _column(shelf: Shelf, view: View, number: int, panel: Panel, others: Sequenc
         _line(shelf, view, side, place, one, most, others)
         for place, one in enumerate(side.listed, 1)
     )
+    head = chooser or arm(side.method)
     total = percent(sum(one.probability for one in side.listed))
     return (
         f'<section class="side" style="--method:{method_colour(side.method)}" '
         f'aria-label="{esc(side.method)}, {esc(side.name)}">'
-        f'<header class="side-head"><h3>{arm(side.method)}</h3>{chooser}'
+        f'<header class="side-head"><h3>{head}</h3>'
         f'<span class="total" title="sum of the probabilities listed">Σ {total}</span></header>'
         f'<ol class="recs">{lines}</ol></section>'
     )

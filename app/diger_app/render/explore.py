@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diger.charts.theme import method_colour
+from diger.charts.methods import method_colour
 from diger.explain.layout import squarify
 from diger.explain.prefixes import Neighbours, children, neighbours, rows_under
 from diger_app.render.text import (

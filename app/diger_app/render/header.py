@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diger.charts.theme import method_colour
+from diger.charts.methods import method_colour
 
 _SQUARES = "".join(
     f'<rect x="{2 + 14 * column}" y="{top}" width="12" height="12" rx="3" '

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from diger.charts.theme import method_colour
+from diger.charts.methods import method_colour
 from diger_app.new_item import NewItem
 from diger_app.render.text import chips, esc, item_button, method, percent
 from diger_app.service import words_for

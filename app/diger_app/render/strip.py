@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diger.charts.theme import method_colour
+from diger.charts.methods import method_colour
 from diger.explain.spelling import Written
 from diger_app.render.text import arm, chip, chips, esc, item_button, percent
 from diger_app.service import Recommended, words_for

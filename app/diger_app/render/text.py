@@ -11,8 +11,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from diger.charts.theme import method_colour, method_mark
+from diger.charts.methods import method_colour, method_mark
 from diger.text import printable
+from diger_app.shelf import Shelf
 
 _MORE = {"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"}
 
@@ -54,35 +55,42 @@ def chips(sid: Sequence[int], *, match: int = 0, suffix: bool = True, invalid: b
     return f'<span class="{kind}" role="img" aria-label="{label}">{"".join(parts)}</span>'
 
 
-ARMS = {
-    "static": "Fixed names",
-    "detached": "Refreshed names",
-    "differentiable": "Learned names",
-    "ste": "Learned names, no noise",
-    "sasrec": "No names, items ranked",
-    "popularity": "What everyone chooses",
+ARMS = {  # what a method does, in words for anybody, and its term
+    "static": ("Fixed names", "static"),
+    "detached": ("Refreshed names", "detached"),
+    "differentiable": ("Learned names", "differentiable"),
+    "ste": ("Learned names, no noise", "ste"),
+    "sasrec": ("No names, items ranked", "SASRec"),
+    "popularity": ("What everyone chooses", "popularity"),
 }
+
+
+def called(shelf: Shelf, name: str) -> str:
+    """A bundle by what its method does, with the term; in place of the term what tells it from
+    others of the same method, where there are any. Not escaped."""
+    method = shelf.sources[name].method
+    said, term = ARMS.get(method, (method, method))
+    if sum(one.method == method for one in shelf.sources.values()) > 1:
+        term = name.removeprefix(f"{shelf.key}-")
+    return f"{method_mark(method)} {said} · {term}"
+
+
+def mark(name: str) -> str:
+    """A method's mark in its colour, for the eye alone."""
+    style = f'style="--method:{method_colour(name)}" aria-hidden="true"'
+    return f'<span class="mark" {style}>{method_mark(name)}</span>'
 
 
 def arm(name: str) -> str:
     """A method by what it does, its term beside it."""
-    said = ARMS.get(name)
-    if said is None:
-        return method(name)
-    term = "SASRec" if name == "sasrec" else name
-    return (
-        f'<span class="method arm" style="--method:{method_colour(name)}">'
-        f'<span class="mark" aria-hidden="true">{method_mark(name)}</span>{said} '
-        f'<span class="term">{esc(term)}</span></span>'
-    )
+    said, term = ARMS.get(name, ("", name))
+    inside = f'{said} <span class="term">{esc(term)}</span>' if said else esc(term)
+    return f'<span class="method arm">{mark(name)}{inside}</span>'
 
 
 def method(name: str) -> str:
     """A method's mark and name, in its colour and in ink."""
-    return (
-        f'<span class="method" style="--method:{method_colour(name)}">'
-        f'<span class="mark" aria-hidden="true">{method_mark(name)}</span>{esc(name)}</span>'
-    )
+    return f'<span class="method">{mark(name)}{esc(name)}</span>'
 
 
 def beside(name: str, number: int, said: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from diger.charts.theme import method_colour
+from diger.charts.methods import method_colour
 from diger.explain.tree import Branch, Level
 from diger_app.render.text import arm, chip, esc, method, percent
 from diger_app.service import words_for
