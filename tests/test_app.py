@@ -232,7 +232,7 @@ def test_one_bad_bundle_never_takes_the_others_down(bundles, tmp_path):
     (folder / "damaged" / "items.parquet").write_bytes(b"x")
     shutil.copytree(bundles / STATIC, folder / "newer")
     manifest = folder / "newer" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 99'))
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 99'))
     (folder / "empty").mkdir()
     found = Library.open([str(folder), str(tmp_path / "missing"), "hub://not a name"])
     assert found.datasets == ["toy"]

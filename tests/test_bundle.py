@@ -49,7 +49,7 @@ def test_examples_in_docstrings():
 def test_round_trip(tmp_path):
     bundle = Bundle.open(toys.write_bundle(tmp_path / "one"))
     assert bundle.kind == "complete" and bundle.require_complete() is bundle
-    assert bundle.config == toys.config() | {"format": 1}
+    assert bundle.config == toys.config() | {"format": 2}
     assert bundle.metrics == toys.metrics()
     pd.testing.assert_frame_equal(bundle.ranks, toys.ranks())
     np.testing.assert_array_equal(sids(bundle.items), toys.SIDS)
@@ -67,6 +67,27 @@ def test_round_trip(tmp_path):
     again = Bundle.open(toys.write_bundle(tmp_path / "two"))
     assert bundle.hash == again.hash and bundle.manifest == again.manifest
     assert Bundle.open(toys.write_bundle(tmp_path / "three", seed=1)).hash != bundle.hash
+
+
+def test_ranks_are_stored_without_what_follows(tmp_path):
+    items = toys.items(text=False)
+    short = toys.ranks().drop(columns=["target_popularity", "cold"])
+    counts = items["training_popularity"].to_numpy()[short["target"]].astype(np.int32)
+    whole = short.assign(target_popularity=counts, cold=counts == 0)
+    for name, frames in (("both", (items, whole)), ("alone", (whole,))):
+        with BundleWriter(tmp_path / name) as writer:
+            writer.json("config.json", toys.config())
+            writer.json("metrics.json", {"results": []})
+            for frame in frames:
+                writer.frame("items.parquet" if frame is items else "ranks.parquet", frame)
+            writer.text("README.md", "card")
+    found = {
+        name: set(pd.read_parquet(tmp_path / name / "ranks.parquet").columns)
+        for name in ("both", "alone")
+    }
+    assert found == {"both": set(short), "alone": set(whole)}
+    for name in found:  # the whole table is what earlier versions wrote
+        pd.testing.assert_frame_equal(Bundle.open(tmp_path / name).ranks, whole)
 
 
 def test_results_only(tmp_path):

@@ -86,8 +86,8 @@ def test_sealed_by_a_newer_version_or_with_unknown_names(bundle):
     (bundle / "model.pkl").write_bytes(b"cos\nsystem\n")
     seal(bundle)
     refused(bundle, r"'model\.pkl' is not a file a bundle may hold")
-    seal(bundle, format=2)
-    refused(bundle, r"format 2 is newer than this DIGER reads \(1\): upgrade DIGER")
+    seal(bundle, format=3)
+    refused(bundle, r"format 3 is newer than this DIGER reads \(2\): upgrade DIGER")
 
 
 @pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "C:\\x.json", "..", "x\0.json"])
@@ -119,6 +119,11 @@ def test_malformed_manifests(bundle, content, message):
     ("name", "content", "message"),
     [
         ("topk.parquet", {"user": [0], "item_1": [99]}, "item row 99 of a catalogue of 6"),
+        (
+            "ranks.parquet",
+            {"split": ["test"], "user": [0], "target": [6], "rank": [1], "history_length": [1]},
+            "item row 6 of a catalogue of 6",
+        ),
         ("history.parquet", {"loss": [1.0]}, "column epoch is missing"),
         ("config.json", b"[1]", r"config\.json must be a JSON object"),
     ],

@@ -43,7 +43,7 @@ def test_a_beam_as_wide_as_the_catalogue_is_the_exact_order(path):
 
 def test_the_shipped_bundles_stay_small():
     total = sum(file.stat().st_size for file in CHECKPOINTS.rglob("*") if file.is_file())
-    assert total < 100e6
+    assert total < 60e6
 
 
 def test_latency_is_measured_and_merged_by_bundle(tmp_path):

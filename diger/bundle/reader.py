@@ -20,6 +20,7 @@ from diger.bundle import schema
 from diger.bundle.documents import Config
 from diger.bundle.manifest import MAX_BYTES, FileEntry, Manifest, located, parse_json
 from diger.bundle.parquet import read_parquet
+from diger.bundle.tables import with_derived
 from diger.bundle.tensors import HEADER, check_header, metadata_of, unpack
 from diger.errors import DigerError
 from diger.text import printable
@@ -119,6 +120,8 @@ class Bundle:
             with located(self.path, "be read"):
                 table = read_parquet(self._bytes(self._has(name, tuple(schema.TABLES))), name)
             items = self.items if schema.holds_item_rows(name) else None
+            if name == schema.RANKS:
+                table = with_derived(table, items)
             with located(self.path, "be read"):
                 self._frames[name] = schema.check_table(
                     name, table, None if items is None else len(items)

@@ -20,7 +20,7 @@ from pandas.api import types
 from diger.errors import DigerError, did_you_mean
 from diger.text import printable
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had what `tables.with_derived` makes, and lists of 20
 
 CARD, CONFIG, METRICS, MANIFEST = "README.md", "config.json", "metrics.json", "manifest.json"
 MODEL, CONTENT = "model.safetensors", "content.safetensors"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.api import types
 
 from diger.bundle import schema
 from diger.errors import DigerError
@@ -22,7 +23,9 @@ from diger.tokenizer.stats import collision_stats, perplexity
 from diger.tokenizer.suffix import format_sid
 
 When = Literal["now", "start"]
-_RISING = ("user",)  # columns that rise row by row: their differences take next to no room
+TOP = 10  # items of each list in `topk.parquet`
+_DERIVED = ("target_popularity", "cold")  # of `ranks.parquet`, from its target and the items
+_LEVEL = 19  # of zstd: a table is written once
 
 
 class LevelUse(NamedTuple):
@@ -73,19 +76,61 @@ def items_frame(
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """The parquet file (zstd) of a table, without its index; equal content gives equal bytes."""
+    """The parquet file (zstd) of a table, without its index; equal content gives equal bytes.
+
+    Each column stands in that encoding in which it is smallest.
+    """
     # Pandas' own notes hold its version, which would make equal content differ.
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    rising = [name for name in _RISING if name in table.column_names]
+    best = {name: _smallest(table.select([name])) for name in table.column_names}
+    plain = {name: encoding for name, encoding in best.items() if encoding}
+    return _parquet(table, [name for name in best if name not in plain], plain)
+
+
+def _smallest(column: pa.Table) -> str | None:
+    """The encoding in which a table of one column is smallest; None is a dictionary."""
+    name, kind = column.schema[0].name, column.schema[0].type
+    numbers = ("DELTA_BINARY_PACKED",) if pa.types.is_integer(kind) else ()
+    if numbers or pa.types.is_floating(kind):
+        numbers = ("BYTE_STREAM_SPLIT", *numbers)
+    sizes: dict[str | None, int] = {None: len(_parquet(column, [name], {}))}
+    sizes |= {e: len(_parquet(column, [], {name: e})) for e in numbers or ("PLAIN",)}
+    return min(sizes, key=sizes.__getitem__)
+
+
+def _parquet(table: pa.Table, dictionaries: list[str], encodings: Mapping[str, str]) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
         compression="zstd",
-        use_dictionary=[name for name in table.column_names if name not in rising],
-        column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
+        compression_level=_LEVEL,
+        use_dictionary=dictionaries,
+        column_encoding=encodings,
+        write_statistics=False,  # nobody filters: of short tables they are the larger part
     )
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def without_derived(ranks: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    """`ranks` without the columns that `with_derived` makes again, where it makes the same ones."""
+    short = ranks.drop(columns=list(_DERIVED))
+    return short if with_derived(short, items).equals(ranks) else ranks
+
+
+def with_derived(ranks: pd.DataFrame, items: pd.DataFrame | None) -> pd.DataFrame:
+    """`ranks` with its target's popularity and whether that is 0, where only the target is told."""
+    told = {*_DERIVED} & {*ranks.columns}
+    if items is None or not len(items) or told or "target" not in ranks:
+        return ranks
+    target = ranks["target"]
+    if not types.is_integer_dtype(target.dtype) or target.isna().any():
+        return ranks  # the check of the table says what is wrong, as of a row out of range
+    counts = items["training_popularity"].to_numpy()
+    popularity = counts.take(target.to_numpy(dtype=np.int64), mode="clip").astype(np.int32)
+    whole = ranks.assign(target_popularity=popularity, cold=popularity == 0)
+    known = [one.name for one in schema.TABLES[schema.RANKS].columns if one.name in whole]
+    return whole[[*known, *(name for name in whole if name not in known)]]
 
 
 def sids(items: pd.DataFrame, when: When = "now") -> np.ndarray | None:
@@ -121,8 +166,11 @@ def sid_shares(items: pd.DataFrame) -> tuple[float, float | None] | None:
 
 
 def topk_frame(users: np.ndarray, item_rows: np.ndarray) -> pd.DataFrame:
-    """The table for `topk.parquet` from (users,) user rows and (users, k) item rows, -1 = none."""
-    small = np.asarray(item_rows).astype(np.int32)
+    """The table for `topk.parquet` from (users,) user rows and (users, k) item rows, -1 = none.
+
+    The first `TOP` of each list are kept.
+    """
+    small = np.asarray(item_rows)[:, :TOP].astype(np.int32)
     columns = {f"item_{i + 1}": small[:, i] for i in range(small.shape[1])}
     return pd.DataFrame({"user": users, **columns})
 

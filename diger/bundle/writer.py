@@ -20,7 +20,7 @@ from diger.bundle import documents, schema
 from diger.bundle.card import model_card
 from diger.bundle.manifest import FileEntry, Manifest, located
 from diger.bundle.reader import Bundle
-from diger.bundle.tables import to_parquet
+from diger.bundle.tables import to_parquet, without_derived
 from diger.bundle.tensors import pack
 from diger.errors import DigerError
 from diger.names import writes_sids
@@ -47,7 +47,7 @@ class BundleWriter:
         self._config: dict[str, Any] = {}
         self._text: list[str] = []  # what may be written only where text may be published
         self._item_rows: dict[str, pd.DataFrame] = {}
-        self._n_items: int | None = None
+        self._items: pd.DataFrame | None = None
 
     def __enter__(self) -> BundleWriter:
         check_target(self.path, force=self._force)
@@ -92,12 +92,14 @@ class BundleWriter:
         with located(self.path, "be written"):
             checked = schema.check_table(name, frame)
         if name == schema.ITEMS:
-            self._n_items = len(checked)
+            self._items = checked
             self._text += [c for c in schema.TEXT_COLUMNS if c in checked.columns]
         elif name == schema.EXAMPLES:
             self._text.append(name)
         if schema.holds_item_rows(name):
             self._item_rows[name] = checked
+        if name == schema.RANKS and self._items is not None:
+            checked = without_derived(checked, self._items)
         self._put(name, to_parquet(checked))
 
     def tensors(
@@ -141,7 +143,7 @@ class BundleWriter:
         if schema.MODEL in self._files and needs_vectors and schema.CONTENT not in self._files:
             raise DigerError(f"a complete bundle of a model over SIDs needs {schema.CONTENT}")
         for name, frame in self._item_rows.items():
-            schema.check_table(name, frame, self._n_items)
+            schema.check_table(name, frame, None if self._items is None else len(self._items))
         if self._text and not about.dataset.text_may_be_published:
             raise DigerError(
                 f"the dataset's text may not be published, so leave out {', '.join(self._text)}"

@@ -21,7 +21,7 @@ from diger.config import Recipe
 from diger.data.dataset import Dataset
 from diger.evaluation import beyond_accuracy
 from diger.evaluation.metrics import corrected_summary, summary
-from diger.evaluation.ranking import TOP, SplitRanks
+from diger.evaluation.ranking import SplitRanks
 from diger.evaluation.slices import POPULARITY_BINS
 from diger.files import file_sha256
 from diger.tokenizer.stats import level_records, sid_stats
@@ -253,7 +253,7 @@ def without_viewers(ranks: pd.DataFrame, n_users: int) -> pd.DataFrame:
 
 def _topk(record: RunRecord) -> pd.DataFrame:
     test = next(r for r in record.ranks if r.split == "test")
-    return topk_frame(test.frame["user"].to_numpy(), test.top[:, :TOP])
+    return topk_frame(test.frame["user"].to_numpy(), test.top)
 
 
 def _levels(record: RunRecord) -> list[dict[str, Any]]:
