@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dashboard.kept import kept
 from dashboard.panel import Lens
 from diger.bundle import tables
 from diger.bundle.reader import Bundle
@@ -101,10 +102,12 @@ def pair_claim(lens: Lens, before: pd.Series, after: pd.Series, metric: str) -> 
     of_group = lens.library.of_group
     seen = tuple(_hashes(of_group(row["group"])) for row in (before, after))
     title = lens.title(str(after["dataset"]))
-    return lens.remember(
-        ("claim", metric, title, before["arm"], after["arm"], seen),
-        lambda: rows_claim(before, after, of_group, title=title, metric=metric),
-    )
+    key = ("claim", metric, title, before["arm"], after["arm"], seen)
+
+    def make() -> Claim:
+        return rows_claim(before, after, of_group, title=title, metric=metric)
+
+    return lens.remember(key, lambda: kept(key, make))
 
 
 def _claim(lens: Lens, dataset: str, metric: str) -> Claim:

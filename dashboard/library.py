@@ -37,6 +37,7 @@ class Library:
             (`diger.statistics.verdict.choose_group`) or is compared (`choose_pair`): other
             decays, gradients, starts, recipes.
         memory: shared results.
+        damaged: by hash, what was found to be damaged when a table was read.
     """
 
     bundles: dict[str, Bundle]
@@ -45,6 +46,7 @@ class Library:
     summary: pd.DataFrame
     variants: frozenset[str] = frozenset()
     memory: Memory = field(default_factory=Memory)
+    damaged: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(

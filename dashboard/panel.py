@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,6 +22,9 @@ from diger.errors import DigerError
 from diger.text import printable
 
 Value = TypeVar("Value")
+# Width and height that a slide's chart is laid out for, in units of type of 13 px: enlarged to type
+# of 28 px they are what a screen of 1280 x 720 has room for.
+SLIDE = (548, 140)
 _LOG = logging.getLogger("diger.dashboard")
 
 
@@ -35,8 +38,10 @@ class Figure:
         table: None for a chart; for a chart, the data behind it may be given as well.
         wide: whether it needs the full width of a screen.
         formats: number formats (printf) of the table's columns.
+        best: cells of the table that are in bold; none where it is None.
         paper: columns of the table that go on paper, where there is less room; none means all.
-        card: headings and the parts under each, drawn in place of chart or table.
+        card: headings, each with a line and its parts, drawn in place of chart or table.
+        slide: the chart for a slide, where type is larger than on a page; the same where None.
     """
 
     title: str = ""
@@ -44,8 +49,10 @@ class Figure:
     table: pd.DataFrame | None = None
     wide: bool = True
     formats: dict[str, str] = field(default_factory=dict)
+    best: pd.DataFrame | None = None
     paper: tuple[str, ...] = ()
-    card: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    card: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    slide: alt.LayerChart | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +213,9 @@ def build(builder: Builder, lens: Lens) -> Panel:
     def make() -> Panel:
         panel = builder(Lens(lens.library, watched))
         read.update(watched.read)
-        return panel
+        damaged = lens.library.damaged
+        lost = [printable(damaged[one], 300) for one in panel.hashes if one in damaged]
+        return replace(panel, blank=(*panel.blank, *lost))
 
     def key() -> Hashable:
         return (*base, tuple((name, getattr(lens.view, name)) for name in sorted(read)))

@@ -1,7 +1,9 @@
-"""Projector mode: large type, one chart a screen, the pages' panels one after another.
+"""Projector mode: one chart a screen in large type, a story first, everything else after it.
 
-Slides are (panel, chart) pairs in the order of the pages; tables, and panels with nothing to show,
-are passed over. The arrow keys and a presenter's page keys go on and back, Esc leaves.
+A slide is one chart of a panel. The story is ten slides at most, the first chart of each of its
+panels; the rest is an appendix in the order of the pages. Tables, and panels with nothing to show,
+are passed over. Everything is sized by the screen, so that a slide looks alike on all of them. The
+arrow keys and a presenter's page keys go on and back, Esc leaves.
 """
 
 from __future__ import annotations
@@ -10,39 +12,66 @@ import streamlit as st
 
 from dashboard import style
 from dashboard.pages import PAGES
-from dashboard.panel import Builder, Figure, Lens, Page, Panel, build
-from dashboard.show import show_figure
-from diger.charts.theme import Look
+from dashboard.panel import SLIDE, Builder, Figure, Lens, Page, Panel, build
+from dashboard.show import show_card
+from diger.charts.theme import Look, specification
 from diger.text import markdown
 
-SCALE = 1.5
-HEIGHT = 480  # pixels; what a chart gets at least
-DECK: tuple[tuple[Page, Builder], ...] = tuple(
-    (page, builder) for page in PAGES if page.key != "compare" for builder in page.builders
+SCALE = 28 / 13  # type of 28 px on the smallest screen, 1280 x 720; more on others
+AXIS = 60  # what the x axis takes, in units of type of 13 px
+STORY = (
+    *("verdict.decision", "verdict.main_metric", "verdict.second_metric"),
+    *("matrix.training", "matrix.content", "matrix.controls", "where.users"),
+    *("drift.over_epochs", "codebook.effective", "cost.seconds"),
 )
+_ALL = {
+    f"{page.key}.{builder.__name__}": (page, builder)
+    for page in PAGES
+    if page.key != "compare"
+    for builder in page.builders
+}
+DECK: tuple[tuple[Page, Builder], ...] = (*(_ALL[name] for name in STORY), *_ALL.values())
 
 
 def show_slide(page: Page, lens: Lens) -> None:
     """The slide that the URL names, else the first of the page."""
     st.html(style.css(projector=True))
     place, number = _at(page)
-    panel = build(DECK[place][1], lens)
-    if not _charts(panel):
+    charts = _charts(place, lens)
+    if not charts:
         found = _step(lens, place, 0, +1) or _step(lens, place, 0, -1)
         if found is None:
             st.info("There is nothing to project: the filters leave no chart.")
             _buttons(lens, place, 0)
             return
         place, number = found
-        panel = build(DECK[place][1], lens)
-    charts = _charts(panel)
+        charts = _charts(place, lens)
     number = min(number, len(charts) - 1)
-    st.title(markdown(DECK[place][0].question))
-    st.markdown(f"### {markdown(panel.finding)}")
-    show_figure(charts[number], panel, lens, Look(adaptive=True, scale=SCALE), number, HEIGHT)
+    panel, figure = build(DECK[place][1], lens), charts[number]
+    named = f"{panel.finding} · {figure.title}" if figure.title else panel.finding
+    st.title(markdown(named))
+    with st.container(key="slide-chart"):
+        if figure.card:
+            show_card(figure, panel, short=True)
+        else:
+            spec = {**_sized(figure), "description": named}
+            st.vega_lite_chart(spec, width="content", theme=None)
     if panel.notes:
         st.caption(markdown(panel.notes[0]))
     _buttons(lens, place, number)
+
+
+def _sized(figure: Figure) -> dict[str, object]:
+    """A chart in large type and of a fixed size, which the style sheet fits to the screen."""
+    chart = figure.slide or figure.chart
+    assert chart is not None
+    spec = specification(chart, Look(adaptive=True, scale=SCALE))
+    tall = spec.get("height")
+    assert isinstance(tall, int | float)
+    spec["width"] = SLIDE[0] * SCALE
+    spec["height"] = (tall + AXIS) * SCALE  # of everything: Streamlit fits charts into their size
+    spec["usermeta"] = {"embedOptions": {"actions": False, "renderer": "svg"}}
+    return spec
 
 
 def _buttons(lens: Lens, place: int, number: int) -> None:
@@ -50,7 +79,7 @@ def _buttons(lens: Lens, place: int, number: int) -> None:
         back = st.button("Back", icon=":material/arrow_back:", shortcut="Left")
         onward = st.button("Next", icon=":material/arrow_forward:", shortcut="Right")
         st.button("Leave", icon=":material/close:", shortcut="Esc", on_click=_leave)
-        st.caption(f"{place + 1} of {len(DECK)} · {markdown(DECK[place][0].name)}")
+        counter = st.empty()
     with st.container(key="remote", horizontal=True):
         # A presenter's remote sends these.
         back |= st.button("Back", key="page-up", shortcut="PageUp")
@@ -60,6 +89,13 @@ def _buttons(lens: Lens, place: int, number: int) -> None:
         if found is not None:
             st.query_params["slide"] = f"{found[0] + 1}.{found[1] + 1}"
             st.rerun()
+    # Last, for it takes every panel of the story.
+    name = markdown(DECK[place][0].name)
+    if place < len(STORY):
+        told = [i for i in range(len(STORY)) if _charts(i, lens)]
+        counter.caption(f"{sum(i <= place for i in told)} of {len(told)} · {name}")
+    else:
+        counter.caption(f"Appendix · {name}")
 
 
 def _at(page: Page) -> tuple[int, int]:
@@ -75,19 +111,24 @@ def _at(page: Page) -> tuple[int, int]:
 
 def _step(lens: Lens, place: int, number: int, by: int) -> tuple[int, int] | None:
     """The next chart in one direction, None at the end."""
-    if 0 <= number + by < len(_charts(build(DECK[place][1], lens))):
+    if 0 <= number + by < len(_charts(place, lens)):
         return place, number + by
     place += by
     while 0 <= place < len(DECK):
-        charts = _charts(build(DECK[place][1], lens))
+        charts = _charts(place, lens)
         if charts:
             return place, 0 if by > 0 else len(charts) - 1
         place += by
     return None
 
 
-def _charts(panel: Panel) -> list[Figure]:
-    return [] if panel.missing else [f for f in panel.figures if f.chart is not None or f.card]
+def _charts(place: int, lens: Lens) -> list[Figure]:
+    """Charts of a place in the deck: in the story the first, in the appendix those not in it."""
+    panel: Panel = build(DECK[place][1], lens)
+    charts = [] if panel.missing else [f for f in panel.figures if f.chart is not None or f.card]
+    if place < len(STORY):
+        return charts[:1]
+    return charts[1:] if DECK[place] in DECK[: len(STORY)] else charts
 
 
 def _leave() -> None:

@@ -144,8 +144,9 @@ def _figure(figure: Figure, narrow: bool) -> str:
     head = f"<h4>{_escaped(figure.title)}</h4>" if figure.title else ""
     if figure.card:
         lines = (
-            f"<dt>{_escaped(head)}</dt>" + "".join(f"<dd>{_escaped(part)}</dd>" for part in parts)
-            for head, parts in figure.card
+            f"<dt>{_escaped(head)}</dt>"
+            + "".join(f"<dd>{_escaped(sentence(part))}</dd>" for part in (short, *parts))
+            for head, short, parts in figure.card
         )
         return f"<figure><dl>{''.join(lines)}</dl></figure>"
     if figure.chart is not None:

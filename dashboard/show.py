@@ -7,6 +7,7 @@ from datetime import date
 
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
 
 from dashboard.glossary import TERMS
 from dashboard.panel import Figure, Lens, Panel, sentence
@@ -16,6 +17,7 @@ from diger.charts.theme import LIGHT, Look, specification
 from diger.errors import DigerError
 from diger.text import csv_cell, markdown
 
+_BOLD = {True: "font-weight: bold", False: ""}
 NARROW_A_ROW = 3  # figures beside each other; Streamlit stacks them on a phone
 
 
@@ -43,39 +45,56 @@ def show_panel(panel: Panel, lens: Lens, look: Look) -> None:
             _take_along(panel)
 
 
-def show_figure(
-    figure: Figure, panel: Panel, lens: Lens, look: Look, number: int, tall: int = 0
-) -> None:
-    """Draw a chart, at least `tall` pixels high, or a table, under its title."""
+def show_figure(figure: Figure, panel: Panel, lens: Lens, look: Look, number: int) -> None:
+    """Draw a chart or a table, under its title."""
     if figure.title:
         st.markdown(f"**{markdown(figure.title)}**")
     if figure.card:
-        with st.container(border=True, key=f"card-{panel.key}"):
-            for head, parts in figure.card:
-                lines = "  \n".join(map(markdown, parts))
-                st.markdown(f"**{markdown(head)}**  \n{lines}")
+        show_card(figure, panel)
     elif figure.chart is not None:
         try:
             spec = lens.remember(
-                ("spec", panel.key, number, id(figure.chart), look, tall),
-                lambda: (figure.chart, _fitting(figure, look, tall)),
+                ("spec", panel.key, number, id(figure.chart), look),
+                lambda: (figure.chart, _fitting(figure, look)),
             )[1]
+            # Vega makes it the label of the chart, which has a role: what a screen reader says.
+            said = ". ".join(filter(None, (figure.title, panel.finding)))
+            spec = {**spec, "description": said}
             st.vega_lite_chart(spec, width="stretch", theme=None)
         except (DigerError, ValueError, TypeError) as error:
             kind = type(error).__name__
             st.info(f"This chart could not be drawn ({kind}).", icon=":material/visibility_off:")
     elif figure.table is not None:
-        show_table(figure.table, figure.formats)
+        show_table(figure.table, figure.formats, figure.best)
 
 
-def show_table(table: pd.DataFrame, formats: dict[str, str]) -> None:
-    """Draw a table that sorts, searches and hides columns."""
+def show_card(figure: Figure, panel: Panel, *, short: bool = False) -> None:
+    """Draw a card: a line a heading, and unless `short` all of it behind a click."""
+    with st.container(border=not short, key=f"card-{panel.key}"):
+        for head, line, _ in figure.card:
+            st.markdown(f"**{markdown(head)}**  \n{markdown(sentence(line))}")
+        if short:
+            return
+        with st.expander("In full"):
+            for head, _, parts in figure.card:
+                if parts:
+                    lines = "  \n".join(map(markdown, parts))
+                    st.markdown(f"**{markdown(head)}**  \n{lines}")
+
+
+def show_table(
+    table: pd.DataFrame, formats: dict[str, str], best: pd.DataFrame | None = None
+) -> None:
+    """Draw a table that sorts, searches and hides columns, the cells of `best` in bold."""
     config = {
         name: st.column_config.NumberColumn(format=form)
         for name, form in formats.items()
         if name in table.columns and pd.api.types.is_numeric_dtype(table[name])
     }
-    st.dataframe(table, width="stretch", hide_index=True, column_config=config, placeholder="")
+    shown: pd.DataFrame | Styler = table
+    if best is not None:
+        shown = table.style.apply(lambda _: best.map(_BOLD.__getitem__), axis=None)
+    st.dataframe(shown, width="stretch", hide_index=True, column_config=config, placeholder="")
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -160,11 +179,9 @@ def _rows(figures: tuple[Figure, ...]) -> Iterator[list[tuple[int, Figure] | Non
             yield [(number, figure)]
 
 
-def _fitting(figure: Figure, look: Look, tall: int) -> dict[str, object]:
+def _fitting(figure: Figure, look: Look) -> dict[str, object]:
     assert figure.chart is not None
     spec = specification(figure.chart, look)
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     spec["usermeta"] = {"embedOptions": {"actions": False}}
-    if look.scale != 1 and isinstance(spec.get("height"), int | float):
-        spec["height"] = max(round(spec["height"] * look.scale), tall)
     return spec

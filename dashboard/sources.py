@@ -78,16 +78,20 @@ def opened(folders: Sequence[Path]) -> list[Found]:
     """All bundles of the folders, each folder itself one or full of them; broken ones as such.
 
     Files are hashed when they are first read, not now. A bundle that lies in two places is opened
-    once.
+    once, and its copies are listed.
     """
     found: list[Found] = []
-    hashes: set[str] = set()
+    places: dict[str, Path] = {}
     for folder in folders:
         for bundle in _in(folder):
             if isinstance(bundle, Bundle):
-                if bundle.hash in hashes:
+                first = places.get(bundle.hash)
+                if first is not None:
+                    if first.resolve() != bundle.path.resolve():
+                        reason = f"left out: the same bundle as {first}"
+                        found.append(BrokenBundle(bundle.path, reason))
                     continue
-                hashes.add(bundle.hash)
+                places[bundle.hash] = bundle.path
             found.append(bundle)
     return found
 

@@ -16,14 +16,26 @@ h3 { font-size: 1.3rem !important; line-height: 1.35 !important; text-wrap: bala
   [class*="st-key-panel-"] { break-inside: avoid; }
 }
 """
+# One rem is a 45th of a screen of 16:9, so all sizes are the screen's, and no type is under 28 px
+# at 1280 x 720.
 _PROJECTOR = """
+html { font-size: min(1.25vw, 2.2222vh) !important; }
 [data-testid="stSidebar"], [data-testid="stHeader"] { display: none !important; }
-.stMainBlockContainer { max-width: none; padding: 1.4rem 4vw 4.5rem 4vw; }
-h1 { font-size: 1.3rem !important; font-weight: 500 !important; opacity: 0.75; }
-h3 { font-size: 2.5rem !important; line-height: 1.2 !important; padding-top: 0 !important; }
-[data-testid="stCaptionContainer"] { font-size: 1.15rem !important; }
-[data-testid="stPopover"] { display: none !important; }
-.st-key-slides { position: fixed; bottom: 0.8rem; left: 4vw; opacity: 0.8; }
+.stMainBlockContainer { max-width: none; height: 100vh; padding: 1rem 3vw 4rem 3vw;
+  overflow: hidden; }
+.stMainBlockContainer > [data-testid="stVerticalBlock"] { height: 100%; gap: 0.3rem;
+  flex-wrap: nowrap; }
+h1 { font-size: 1.9rem !important; line-height: 1.15 !important; padding: 0 0 0.6rem 0 !important; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p,
+.stButton p, .st-key-slide-chart p { font-size: 1.75rem !important; line-height: 1.2 !important; }
+:has(> .st-key-slide-chart) { flex: 1 1 0 !important; min-height: 0; }
+.st-key-slide-chart { height: 100%; position: relative; overflow: hidden; }
+.st-key-slide-chart :has(svg.marks) { position: static !important; overflow: visible !important; }
+.st-key-slide-chart svg.marks { position: absolute; inset: 0; width: 100% !important;
+  height: 100% !important; }
+.st-key-slide-chart > [class*="st-key-card-"] { gap: 0.9rem; }
+.st-key-slides { position: fixed; bottom: 0.3rem; left: 3vw; right: 3vw; width: auto !important; }
+.st-key-slides > :last-child { margin-left: auto; text-align: right; }
 .st-key-remote { position: fixed; bottom: 0; opacity: 0; pointer-events: none; height: 0; }
 """
 

@@ -2,7 +2,9 @@
 
 import itertools
 import re
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +23,7 @@ from streamlit.testing.v1 import AppTest  # noqa: E402
 from dashboard import sources  # noqa: E402
 from dashboard.analysis import claims  # noqa: E402
 from dashboard.glossary import TERMS  # noqa: E402
+from dashboard.kept import VARIABLE, kept  # noqa: E402
 from dashboard.library import Library  # noqa: E402
 from dashboard.pages import PAGES  # noqa: E402
 from dashboard.panel import Lens, Panel, build  # noqa: E402
@@ -37,6 +40,14 @@ from diger.memory import Memory  # noqa: E402
 APP = ROOT / "dashboard" / "app.py"
 ALL_PAGES = [*(page.key for page in PAGES), "report", "bundles", "glossary"]
 NASTY = "<script>alert(1)</script> :red[x] $y$ ![i](http://x/y.png)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv(VARIABLE, str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +123,7 @@ def test_broken_bundles_do_not_hurt_the_rest(monkeypatch, tmp_path):
     write_run(tmp_path, seed=1)
     shown = words(open_page(monkeypatch, tmp_path, "leaderboard"))
     assert "4 bundles left out" in shown
-    assert re.search("(?i)leads on Toys .*static", shown)
+    assert "Every arm by ndcg" in shown
 
 
 def test_findings_state_the_numbers(library):
@@ -125,7 +136,7 @@ def test_findings_state_the_numbers(library):
     )
     assert found["effective"].finding.startswith("Collapse: ste keeps")
     assert "detached none" in found["gradients"].finding
-    assert "times as long an epoch as static; ndcg@10 on " in found["seconds"].finding
+    assert re.search("static 9.* ndcg@10 on Alpha: better", found["seconds"].finding)
     cost = found["seconds"].figures[0].table.set_index("method")["cost"]
     assert cost["popularity"] == 0 and 9 <= cost["static"] <= 10  # the fastest of each run
 
@@ -283,6 +294,49 @@ def test_a_file_damaged_without_a_change_of_size_is_a_reason(tmp_path):
     assert found["table"].figures
 
 
+def test_a_damaged_history_costs_the_line_of_its_run_and_is_named(tmp_path):
+    for seed in range(2):
+        path = write_run(tmp_path, seed=seed)
+    data = bytearray((path / "history.parquet").read_bytes())
+    data[50] ^= 1
+    (path / "history.parquet").write_bytes(bytes(data))
+    found = panels(opened(tmp_path))
+    assert set(found["validation"].figures[0].table["seed"]) == {0}
+    for name in ("validation", "loss"):
+        assert any(path.name in reason for reason in found[name].blank)
+    assert found["memory"].figures
+
+
+def test_claims_are_kept_by_what_they_were_made_from(library, cache):
+    (one,) = [c for c in claims(lens(library), "ndcg@10", simulated=True) if c.difference]
+    bare = replace(one, outcome="not compared", adjusted_p=None)
+    calls = []
+
+    def make():
+        calls.append(1)
+        return bare
+
+    assert [kept(key, make) for key in ("a", "a", "b")] == [bare] * 3 and len(calls) == 2
+    for file in (cache / "claims").iterdir():
+        file.write_text('{"difference": 3}')
+    assert kept("a", make) == bare and len(calls) == 3
+
+
+def test_the_metric_changes_the_verdict_or_the_panel_says_that_it_does_not(library):
+    found = panels(library, metric="recall@5")
+    assert "(recall@5)" in found["second_metric"].finding
+    for name in ("decision", "main_metric"):
+        assert found[name].notes[0].startswith("Always ndcg@10")
+
+
+def test_the_leaderboard_has_ranks_and_the_best_of_a_dataset_in_bold(library):
+    figure = panels(library)["table"].figures[0]
+    alpha = figure.table[figure.table["dataset"] == "Alpha"]
+    assert list(alpha["rank"]) == sorted(alpha["rank"]) and alpha["rank"].iloc[0] == 1
+    best = figure.best.loc[alpha.index, "ndcg@10"]
+    assert list(best) == [True, *[False] * (len(alpha) - 1)]
+
+
 def test_a_repeated_seed_is_left_out_and_listed(tmp_path):
     write_run(tmp_path, name="first")
     write_run(tmp_path, name="second", memory=1 << 20)
@@ -355,6 +409,10 @@ def test_hub_addresses_and_collections_are_fetched_and_failures_listed(tmp_path)
 def test_a_bundle_in_two_places_is_opened_once(tmp_path):
     path = write_run(tmp_path)
     assert len(sources.opened([tmp_path, path])) == 1
+    shutil.copytree(path, tmp_path / "copy")
+    found = {one.path.name: one for one in sources.opened([tmp_path, path])}
+    copies = [one for one in found.values() if isinstance(one, BrokenBundle)]
+    assert len(found) == 2 and "same bundle" in copies[0].reason
     missing = sources.opened([tmp_path / "nowhere"])
     assert isinstance(missing[0], BrokenBundle)
 
@@ -390,13 +448,18 @@ def test_text_from_a_bundle_is_shown_as_text(monkeypatch, tmp_path):
     assert "<script>" not in shown and ":red[" not in shown and "![" not in shown
 
 
-def test_latency_files_are_read_and_nonsense_is_passed_over(tmp_path):
+def test_latency_files_are_read_and_nonsense_is_named(tmp_path):
     path = tmp_path / "latency.json"
     path.write_text('[{"bundle": "a", "p50_ms": 3, "p95_ms": 5}, {"bundle": 4}, "x"]')
-    frame = latencies([str(tmp_path), str(tmp_path / "no")])
+    frame, wrong = latencies([str(tmp_path), str(tmp_path / "no")])
     assert frame[["bundle", "p50_ms", "p95_ms"]].to_numpy().tolist() == [["a", 3.0, 5.0]]
-    path.write_text("{")
-    assert latencies([str(tmp_path)]).empty
+    assert "2 entries" in wrong[0]
+    for text in ("{", '{"bundle": "a"}', "[" * 100_000):
+        path.write_text(text)
+        frame, wrong = latencies([str(tmp_path)])
+        assert frame.empty and str(path) in wrong[0]
+    write_run(tmp_path)
+    assert str(path) in panels(opened(tmp_path))["serving"].missing
 
 
 def test_published_figures_say_where_they_are_from():
@@ -404,6 +467,13 @@ def test_published_figures_say_where_they_are_from():
     assert (frame["source"].str.len() > 5).all() and (frame["protocol"].str.len() > 5).all()
     beauty = frame[(frame["dataset"] == "beauty") & (frame["metric"] == "ndcg@10")]
     assert beauty.set_index("name").loc["DIGER SDUD + FrqUD", "value"] == 0.0376
+
+
+# What only the words of a claim may say.
+COMPARING = re.compile(
+    r"(?i)(?<!e)[+-]\d|\b(lead|win|lose|beat|improve|gain|fast|slow|cheap|high|low)(s|e[rs]|est)?\b"
+    r"|\b(more|less|fewer) than (?!3 seeds)|\btimes\b"
+)
 
 
 @pytest.mark.parametrize(
@@ -414,8 +484,14 @@ def test_published_figures_say_where_they_are_from():
 def test_no_title_asserts_a_change_unless_the_verdict_does(tmp_path, lift, seeds, asserts):
     write_runs(tmp_path, "static", seeds=seeds, quality=0.3)
     write_runs(tmp_path, "differentiable", seeds=seeds, quality=0.3 * lift)
-    titles = [panel.finding for panel in panels(opened(tmp_path)).values()]
-    said = {word for title in titles for word in re.findall(r"\b(?:better|worse)\b", title)}
-    assert said == ({asserts} if asserts else set())
-    if not asserts:
-        assert not [title for title in titles if re.search(r"for [+-]\d|Use diff", title)]
+    library = opened(tmp_path)
+    for metric in ("ndcg@10", "recall@5"):
+        one = lens(library, metric=metric)
+        (claim,) = claims(one, metric, simulated=False)
+        found = panels(library, metric=metric, a="toys-static-s0", b="toys-differentiable-s0")
+        titles = [panel.finding for panel in found.values()]
+        said = {word for title in titles for word in re.findall(r"\b(?:better|worse)\b", title)}
+        assert said == ({asserts} if asserts else set())
+        rest = [title.replace(claim.words(), "") for title in titles]
+        assert not [title for title in rest if COMPARING.search(title)]
+        assert asserts or not any("Use diff" in title for title in titles)

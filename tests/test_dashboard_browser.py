@@ -28,8 +28,10 @@ def address(tmp_path_factory):
         for method, quality in (("static", 0.2), ("differentiable", 0.4)):
             for seed in range(3):
                 write_run(folder, dataset=dataset, method=method, seed=seed, quality=quality)
-    with served(str(folder)) as url:
-        yield url
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIGER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with served(str(folder)) as url:
+            yield url
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_the_verdict_is_the_first_thing_seen_and_pages_open(page, address):
 def test_a_filter_is_in_the_url_and_survives_a_change_of_page_and_a_new_tab(page, address):
     page.goto(f"{address}/leaderboard?data=beta&metric=recall%405")
     settled(page, "datasets: beta")
-    settled(page, "By recall@5:")
+    settled(page, "Every arm by recall@5")
     page.get_by_role("link", name="Cost").click()
     settled(page, "Is it worth its cost?")
     settled(page, "datasets: beta")

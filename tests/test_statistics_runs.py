@@ -317,9 +317,12 @@ def test_the_decision_of_a_study(study):
     def compare(before, after):
         return rows_claim(before, after, of_group, title="", metric="ndcg@10")
 
-    lines = dict(decide(named, summary, of_group, compare, "differentiable", "static"))
+    decided = decide(named, summary, of_group, compare, "differentiable", "static")
+    short = {heading: line for heading, line, _ in decided}
+    lines = {heading: parts for heading, _, parts in decided}
     assert list(lines) == ["Answer", "How sure", "Why", "What would change it"]
-    assert lines["Answer"][0].startswith("Use differentiable SIDs on alpha.")
+    assert short["Answer"].startswith("Use differentiable SIDs on alpha.")
+    assert all(name in short["How sure"] for name in ("alpha", "beta", "gamma"))
     (beta,) = [line for line in lines["How sure"] if line.startswith("beta")]
     assert found[1].numbers() in beta and "ruled out" in beta
     assert all("SASRec" in line and "changed their SID" in line for line in lines["Why"])

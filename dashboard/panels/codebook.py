@@ -180,7 +180,16 @@ def _per_level(frame: pd.DataFrame, value: str, title: str) -> tuple[Figure, ...
         raise DigerError(f"no run here recorded {title} (bundle file {schema.LEVELS})")
     known = frame.dropna(subset=[value])
     return tuple(
-        curve_figure(part, value, title, name=f"Level {level}", number="~s", zero=True, wide=False)
+        curve_figure(
+            part,
+            value,
+            title,
+            name=f"Level {level}",
+            number="~s",
+            # Levels have so many codes that lines from 0 would lie on each other.
+            zero=value == "dead",
+            wide=False,
+        )
         for level, part in known.groupby("level")
     )
 

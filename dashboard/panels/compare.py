@@ -40,12 +40,11 @@ def metrics(lens: Lens) -> Panel:
     frame["p"] = [_p(lens, a, b, metric) for metric in frame["metric"]]
     main = frame.iloc[0]
     names = [(a.name, first["method"]), (b.name, second["method"])]
-    change = main["difference"] / main["a"] if main["a"] else float("nan")
     table = frame.rename(columns={"a": a.name, "b": b.name, "p": "p of the randomisation test"})
     return Panel(
         key="compare-metrics",
-        finding=f"{b.name} has {main['metric']} {main['b']:.4f} against {main['a']:.4f} of "
-        f"{a.name} ({change:+.1%})",
+        finding=f"{main['metric']}: {a.name} {main['a']:.4f}, {b.name} {main['b']:.4f}; of two "
+        "runs there is no verdict",
         figures=(
             Figure(chart=dumbbell(frame, names), table=frame),
             Figure(table=table, formats={c: "%.4f" for c in table.columns if c != "metric"}),

@@ -5,28 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from dashboard.analysis import chosen, claim_of, comparable
-from dashboard.panel import Figure, Lens, Page, Panel, sentence
-from dashboard.panels.curves import MOST_NAMED
+from dashboard.panel import SLIDE, Figure, Lens, Page, Panel, sentence
+from dashboard.panels.curves import MOST_NAMED, in_words
 from dashboard.serving import latencies
 from diger.bundle.reader import Bundle
 from diger.charts.lift import pareto_chart
 from diger.errors import DigerError
 from diger.statistics.curves import pareto, tpme
 
-# Column, its axis, what a unit is, its entry in the glossary, what a ratio of it means.
+# Column, its axis, what a unit is, its entry in the glossary, how a value is shown.
 COSTS = (
-    (
-        *("epoch_seconds", "seconds an epoch", 1.0, "seconds an epoch"),
-        "takes {:.2f} times as long an epoch as {}",
-    ),
-    (
-        *("memory_bytes", "peak memory, MiB", 2.0**20, "memory"),
-        "needs {:.2f} times the peak memory of {}",
-    ),
-    (
-        *("parameters", "parameters", 1.0, "parameters"),
-        "has {:.2f} times the parameters of {}",
-    ),
+    ("epoch_seconds", "seconds an epoch", 1.0, "seconds an epoch", "{:.1f}"),
+    ("memory_bytes", "peak memory, MiB", 2.0**20, "memory", "{:,.0f}"),
+    ("parameters", "parameters", 1.0, "parameters", "{:,.0f}"),
 )
 UNNAMED = "Where there is no room for every name, the arms of more seeds have theirs."
 UNDISTURBED = (
@@ -68,11 +59,10 @@ def composite(lens: Lens) -> Panel:
             "seeds": rows["seeds"],
         }
     ).sort_values("TPME (lower is cheaper)", kind="stable", ignore_index=True)
-    cheapest = table.iloc[0]
+    ordered = table.set_index("arm")["TPME (lower is cheaper)"].dropna()
     return Panel(
         key="cost-tpme",
-        finding=f"{sentence(cheapest['arm'])} is the cheapest of {score.notna().sum()} arms on "
-        f"{lens.title(lens.dataset)} (TPME {cheapest['TPME (lower is cheaper)']:.3f})",
+        finding=f"TPME on {lens.title(lens.dataset)}: {in_words(ordered, '{:.2f}'.format)}",
         figures=(
             Figure(
                 table=table,
@@ -101,25 +91,27 @@ def composite(lens: Lens) -> Panel:
 def serving(lens: Lens) -> Panel:
     """Latency of recommending, where a benchmark file lies beside the bundles."""
     places = sorted({str(b.path.parent) for b in lens.library.bundles.values()})
-    frame = latencies(places)
+    frame, wrong = latencies(places)
     rows = frame[frame["bundle"].isin(lens.runs["bundle"])]
     if rows.empty:
         raise DigerError(
-            "no benchmark of serving: put a latency.json beside the bundles (docs/dashboard.md)"
+            "; ".join(wrong)
+            or "no benchmark of serving: put a latency.json beside the bundles (docs/dashboard.md)"
         )
-    best = rows.loc[rows["p50_ms"].idxmin()]
+    half = rows.groupby("bundle")["p50_ms"].min()
     return Panel(
         key="cost-serving",
-        finding=f"{best['bundle']} answers fastest: {best['p50_ms']:.1f} ms for half of the "
-        "requests or more",
+        finding=f"Milliseconds within which half of the requests are answered: "
+        f"{in_words(half, '{:.1f}'.format)}",
         figures=(Figure(table=rows, formats={"p50_ms": "%.1f", "p95_ms": "%.1f"}),),
+        blank=wrong,
         notes=("Milliseconds of one request, 50th and 95th percentile, on the hardware named.",),
         hashes=tuple(lens.runs.loc[lens.runs["bundle"].isin(rows["bundle"]), "hash"]),
     )
 
 
 def _pareto(lens: Lens, which: int) -> Panel:
-    column, title, unit, term, ratio = COSTS[which]
+    column, title, unit, term, _ = COSTS[which]
     metric = lens.view.metric
     rows, reasons = comparable(lens, lens.dataset, metric)
     rows = _timed(lens, rows)
@@ -143,10 +135,16 @@ def _pareto(lens: Lens, which: int) -> Panel:
     left = sorted(set(rows["arm"]) - set(known["arm"]))
     return Panel(
         key=f"cost-{term.split()[0]}",
-        finding=_price(lens, column, ratio)
-        or f"{sentence(', '.join(front))}: nothing on {lens.title(lens.dataset)} is better and "
-        f"needs less ({metric} against {title})",
-        figures=(Figure(chart=pareto_chart(frame, metric, title), table=frame),),
+        finding=_price(lens, COSTS[which])
+        or f"On the front of {metric} against {title}, {lens.title(lens.dataset)}: "
+        f"{', '.join(front)}",
+        figures=(
+            Figure(
+                chart=pareto_chart(frame, metric, title),
+                table=frame,
+                slide=pareto_chart(frame, metric, title, width=SLIDE[0], height=SLIDE[1]),
+            ),
+        ),
         notes=(
             f"On the Pareto front, the dashed line: {', '.join(front)}. Means over seeds.",
             *((UNNAMED,) if len(frame) > MOST_NAMED else ()),
@@ -163,10 +161,16 @@ def _timed(lens: Lens, rows: pd.DataFrame) -> pd.DataFrame:
     """Summary rows with `epoch_seconds`, the mean over seeds of each run's fastest epoch."""
 
     def of_group(group: str) -> float:
-        bundles = lens.library.of_group(group)
-        return sum(_fastest(lens, bundle) for bundle in bundles) / len(bundles)
+        return float(pd.Series(_of_each(lens, group, "epoch_seconds")).mean(skipna=False))
 
     return rows.assign(epoch_seconds=[of_group(group) for group in rows["group"]])
+
+
+def _of_each(lens: Lens, group: str, column: str) -> list[float]:
+    """A cost of every run of an arm; NaN where it was not recorded."""
+    if column != "epoch_seconds":
+        return list(lens.library.runs.loc[lens.library.runs["group"] == group, column])
+    return [_fastest(lens, bundle) for bundle in lens.library.of_group(group)]
 
 
 def _fastest(lens: Lens, bundle: Bundle) -> float:
@@ -175,7 +179,10 @@ def _fastest(lens: Lens, bundle: Bundle) -> float:
     def read() -> float:
         if bundle.about.arm.method == "popularity":
             return 0.0
-        history = bundle.history
+        try:
+            history = bundle.history
+        except DigerError:  # damaged: this run's seconds are not known, the others' are
+            return float("nan")
         if history is None or "seconds" not in history:
             return float("nan")
         return float(history["seconds"].min())
@@ -183,23 +190,24 @@ def _fastest(lens: Lens, bundle: Bundle) -> float:
     return lens.remember(("fastest epoch", bundle.hash), read)
 
 
-def _price(lens: Lens, column: str, ratio: str) -> str:
-    """What the challenger costs and brings against static; empty where one of them is missing."""
+def _price(lens: Lens, cost: tuple[str, str, float, str, str]) -> str:
+    """What static and the challenger cost, run by run, and what the verdict says; or nothing."""
+    column, title, unit, _, shown = cost
     try:
         pair = chosen(lens, lens.dataset)
     except DigerError:
         return ""
-    timed = _timed(lens, pd.DataFrame(pair))
-    baseline, arm = timed.iloc[0], timed.iloc[1]
-    if not (baseline[column] > 0 and arm[column] > 0):
-        return ""
     one = claim_of(lens, lens.dataset, lens.view.metric)
-    if one is None:
+    each = [_of_each(lens, row["group"], column) for row in pair]
+    if one is None or any(not value > 0 for values in each for value in values):
         return ""
-    cost = ratio.format(arm[column] / baseline[column], baseline["arm"])
+    words = []
+    for row, values in zip(pair, each, strict=True):
+        low, high = (shown.format(end / unit) for end in (min(values), max(values)))
+        words.append(f"{row['arm']} {low if low == high else f'{low} to {high}'}")
     return (
-        f"{sentence(arm['arm'])} {cost}; {lens.view.metric} on {lens.title(lens.dataset)}: "
-        f"{one.words()}"
+        f"{sentence(title)}: {', '.join(words)}. {lens.view.metric} on "
+        f"{lens.title(lens.dataset)}: {one.words()}"
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import altair as alt
 import pandas as pd
 
-from dashboard.panel import Figure, Lens
+from dashboard.panel import SLIDE, Figure, Lens
 from diger.bundle import schema
-from diger.charts.curves import curve
+from diger.bundle.reader import Bundle
+from diger.charts.curves import HEIGHT, curve
 from diger.errors import DigerError
 from diger.statistics.curves import bands, stack
 
@@ -64,12 +66,9 @@ def curve_figure(
     Raises:
         DigerError: no run recorded it.
     """
-    known = frame.dropna(subset=[value]) if value in frame.columns else frame.iloc[:0]
-    if known.empty:
-        raise DigerError(f"no run here recorded {title}")
-    return Figure(
-        title=name,
-        chart=curve(
+
+    def chart(height: int, room: float) -> alt.LayerChart:
+        return curve(
             known,
             bands(known, value),
             value,
@@ -77,10 +76,19 @@ def curve_figure(
             selected=chosen,
             number=number,
             zero=zero,
-            room=0.2 if wide else 0.34,
-        ),
+            height=height,
+            room=room,
+        )
+
+    known = frame.dropna(subset=[value]) if value in frame.columns else frame.iloc[:0]
+    if known.empty:
+        raise DigerError(f"no run here recorded {title}")
+    return Figure(
+        title=name,
+        chart=chart(HEIGHT, 0.2 if wide else 0.34),
         table=known,
         wide=wide,
+        slide=chart(SLIDE[1], 0.3),
     )
 
 
@@ -111,4 +119,19 @@ def last_values(frame: pd.DataFrame, value: str) -> pd.Series:
 def _stacked(lens: Lens, table: str, columns: tuple[str, ...]) -> pd.DataFrame:
     runs = lens.stacked(lens.dataset)
     key = (table, columns, tuple((bundle.hash, arm) for bundle, arm, _ in runs))
-    return lens.remember(key, lambda: stack(runs, table, list(columns)))
+    return lens.remember(key, lambda: stack(_readable(lens, runs, table), table, list(columns)))
+
+
+def _readable(
+    lens: Lens, runs: list[tuple[Bundle, str, int]], table: str
+) -> list[tuple[Bundle, str, int]]:
+    """Runs whose table is not damaged; one that is costs its own line, and the panel names it."""
+    whole = []
+    for run in runs:
+        try:
+            if table in run[0].manifest.files:
+                run[0].frame(table)
+            whole.append(run)
+        except DigerError as error:
+            lens.library.damaged[run[0].hash] = f"{run[0].name}, {table}: {error}"
+    return whole

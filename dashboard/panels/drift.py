@@ -6,7 +6,7 @@ from functools import partial
 
 import pandas as pd
 
-from dashboard.panel import Figure, Lens, Page, Panel, sentence
+from dashboard.panel import Figure, Lens, Page, Panel
 from dashboard.panels.curves import (
     BANDS,
     MOST_NAMED,
@@ -81,11 +81,15 @@ def by_level(lens: Lens) -> Panel:
     part = frame[frame["part"] == "all"]
     mean = part.groupby(["arm", "method", "level"], sort=False, as_index=False)["share"].mean()
     levels = mean[mean["level"] > 0]
-    most = levels.loc[levels["share"].idxmax()]
+    words = [
+        f"{arm} {', '.join(f'{share:.0%}' for share in shares)}"
+        for arm, shares in levels.groupby("arm", sort=False)["share"]
+    ]
+    if len(words) > MOST_NAMED:
+        words = [f"{len(words)} arms, level by level"]
     return Panel(
         key="drift-levels",
-        finding=f"Level {most['level']:.0f} moves most: {most['share']:.0%} of items in "
-        f"{most['arm']}",
+        finding=f"Items that changed at level 1, 2 and on: {'; '.join(words)}",
         figures=(Figure(chart=charts.changed_by_level(mean), table=mean),),
         notes=(
             "In the bundle's final codes against those at the start of joint training; means "
@@ -105,19 +109,14 @@ def head_and_tail(lens: Lens) -> Panel:
     )
     wide = mean.pivot(index="arm", columns="part", values="share")
     words = [
-        f"{arm} moves {'the head' if row['head'] > row['tail'] else 'the tail'} more "
-        f"({max(row['head'], row['tail']):.0%} against {min(row['head'], row['tail']):.0%})"
-        if row["head"] != row["tail"]
-        else f"{arm} moves both alike ({row['head']:.0%})"
+        f"{arm} {row['head']:.0%} of the head, {row['tail']:.0%} of the tail"
         for arm, row in wide.iterrows()
     ]
-    finding = "; ".join(words)
     if len(words) > MOST_NAMED:
-        more = (wide["tail"] > wide["head"]).sum()
-        finding = f"{more} of {len(words)} arms move the tail more than the head"
+        words = [f"head and tail of {len(words)} arms"]
     return Panel(
         key="drift-head",
-        finding=sentence(finding),
+        finding=f"Items that changed: {'; '.join(words)}",
         figures=(Figure(chart=charts.head_and_tail(mean), table=mean),),
         notes=("Filled marks are the head, hollow ones the tail; means over seeds.",),
         terms=("head and tail", "drift"),

@@ -1,17 +1,26 @@
-"""Who leads where, and at what price: every arm on every dataset."""
+"""Every arm on every dataset, and at what price."""
 
 from __future__ import annotations
 
-from dashboard.analysis import comparable
+import pandas as pd
+
+from dashboard.analysis import BASELINE, claims
 from dashboard.panel import Figure, Lens, Page, Panel
 from dashboard.view import METRICS
 from diger.charts.tables import leaderboard
 from diger.errors import DigerError
-from diger.statistics.verdict import MIN_SEEDS
+from diger.statistics.verdict import in_words
 
 EXTRA = ("recall@1", "ndcg@1", "mrr@1", "mrr@5", "mrr@20")
 REACH = ("coverage@10", "head_share@10", "mean_popularity@10")
-FORMATS = {"seconds": "%.1f", "memory (MiB)": "%.0f", "parameters": "%.0f", "seeds": "%d"}
+PRICE = ("seconds", "memory (MiB)", "parameters")
+FORMATS = {
+    "rank": "%d",
+    "seconds": "%.1f",
+    "memory (MiB)": "%.0f",
+    "parameters": "%.0f",
+    "seeds": "%d",
+}
 
 
 def table(lens: Lens) -> Panel:
@@ -27,8 +36,11 @@ def table(lens: Lens) -> Panel:
             ["place", column], ascending=[True, False], kind="stable"
         )
     frame = leaderboard(summary, [metric, *(m for m in (*METRICS, *EXTRA, *REACH) if m != metric)])
+    # The price stands beside the metric: further metrics are what one scrolls for.
+    first = ["rank", "dataset", "arm", "seeds", metric, f"± {metric}", *PRICE]
+    frame = frame[[c for c in first if c in frame] + [c for c in frame if c not in first]]
     second = "recall@10" if metric != "recall@10" else "ndcg@10"
-    paper = ("dataset", "arm", "seeds", metric, f"± {metric}", second, f"± {second}")
+    paper = ("rank", "dataset", "arm", "seeds", metric, f"± {metric}", second, f"± {second}")
     return Panel(
         key="leaderboard",
         finding=_finding(lens, column, metric),
@@ -36,10 +48,12 @@ def table(lens: Lens) -> Panel:
             Figure(
                 table=frame,
                 formats=FORMATS | _decimals(list(frame.columns)),
-                paper=(*paper, "seconds", "memory (MiB)", "parameters"),
+                best=_best(frame),
+                paper=(*paper, *PRICE),
             ),
         ),
         notes=(
+            "Bold is the highest of a dataset, for the eye; what a lead is worth, Verdict says.",
             "Means over the seeds of an arm; ± is the standard deviation over seeds, blank with "
             "one seed. A cell that one seed did not measure is blank, never averaged. Rows of "
             "different datasets, and figures with different decoding, are not comparable.",
@@ -58,20 +72,20 @@ def table(lens: Lens) -> Panel:
 
 
 def _finding(lens: Lens, column: str, metric: str) -> str:
+    """The order of a table is no claim; what may be said of it is the verdict."""
     if column not in lens.summary.columns:
         return f"No run here has a test {metric}"
-    leaders = []
-    for dataset in lens.datasets:
-        rows = comparable(lens, dataset, metric)[0].dropna(subset=[column])
-        if len(rows):
-            best = rows.loc[rows[column].idxmax()]
-            where = f"on {lens.title(dataset)} ({best[column]:.4f}, "
-            if best["seeds"] >= MIN_SEEDS:
-                leaders.append(f"{best['arm']} leads {where}{best['seeds']} seeds)")
-            else:  # the highest figure of so few is no lead
-                few = "one seed" if best["seeds"] == 1 else f"{best['seeds']} seeds"
-                leaders.append(f"nobody leads {where}{few}, {best['arm']})")
-    return f"By {metric}: {'; '.join(leaders)}" if leaders else f"No run here has a test {metric}"
+    found = claims(lens, metric, simulated=False)
+    said = in_words(found, lens.view.challenger, BASELINE)
+    return f"Every arm by {metric}. {said}"
+
+
+def _best(frame: pd.DataFrame) -> pd.DataFrame:
+    """The highest of every metric within a dataset; bold, for the eye, and no claim."""
+    best = pd.DataFrame(False, frame.index, frame.columns)
+    for metric in (c for c in frame.columns if f"± {c}" in frame.columns):
+        best[metric] = frame[metric] == frame.groupby("dataset")[metric].transform("max")
+    return best
 
 
 def _decimals(columns: list[str]) -> dict[str, str]:
@@ -82,6 +96,6 @@ PAGE = Page(
     key="leaderboard",
     icon="leaderboard",
     name="Leaderboard",
-    question="Who leads where, and at what price?",
+    question="Where does every arm stand, and at what price?",
     builders=(table,),
 )

@@ -159,7 +159,8 @@ def _ladder(lens: Lens, kind: str, what: str) -> Panel:
             Figure(
                 title=lens.title(dataset),
                 chart=lift.forest(frame, seeds, lens.view.metric, ""),
-                table=frame,
+                table=frame.drop(columns="short"),
+                slide=lift.forest(frame, seeds, lens.view.metric, "", slide=True),
             )
         )
         hashes += [b.hash for _, c in known for g in c.groups for b in lens.library.of_group(g)]

@@ -6,6 +6,7 @@ import pandas as pd
 
 from dashboard.analysis import BASELINE, chosen, first_codes, hashes_of, lined_up
 from dashboard.panel import Figure, Lens, Page, Panel, sentence
+from dashboard.panels.curves import in_words
 from diger.charts import lift as charts
 from diger.errors import DigerError
 from diger.statistics.slices import KINDS, MIN_USERS, overlaps, slice_differences, won_and_lost
@@ -49,8 +50,9 @@ def users(lens: Lens) -> Panel:
     frame = won_and_lost(paired, K)
     mean = frame.groupby("outcome")["share"].mean()
     finding = (
-        f"On {lens.title(lens.dataset)}, {arm['arm']} wins {mean['won']:.1%} of users and loses "
-        f"{mean['lost']:.1%} (target among the first {K}); {mean['both']:.1%} are served by both"
+        f"On {lens.title(lens.dataset)}, {arm['arm']} alone serves {mean['won']:.1%} of users, "
+        f"{baseline['arm']} alone {mean['lost']:.1%}, both {mean['both']:.1%} (target among the "
+        f"first {K})"
     )
     return Panel(
         key="slices-users",
@@ -200,9 +202,7 @@ def _reach_words(lens: Lens, words: list[tuple[str, pd.Series]]) -> str:
         if baseline in means.index and arm in means.index:
             parts.append(f"{arm} {means[arm]:.0%} and {baseline} {means[baseline]:.0%} {of}")
         else:
-            best = means.idxmax()
-            most = " the most," if len(means) > 1 else ""
-            parts.append(f"{best}{most} {means[best]:.0%} {of}")
+            parts.append(f"{in_words(means, '{:.0%}'.format)} {of}")
     return f"Lists of {K} show: {'; '.join(parts)}"
 
 

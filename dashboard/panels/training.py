@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboard.panel import Figure, Lens, Page, Panel, sentence
+from dashboard.panel import Figure, Lens, Page, Panel
 from dashboard.panels.curves import (
     BANDS,
     MOST_NAMED,
@@ -27,11 +27,11 @@ def validation(lens: Lens) -> Panel:
     figure = curve_figure(frame, column, f"validation {metric}", chosen=selected(lens))
     known = frame.dropna(subset=[column])
     best = known.groupby(["arm", "seed"])[column].max().groupby("arm").mean()
-    top = best.idxmax()
+    words = in_words(best, "{:.4f}".format)
     return Panel(
         key="training-validation",
-        finding=f"{sentence(top)} reaches the highest validation {metric} on "
-        f"{lens.title(lens.dataset)} ({best[top]:.4f}, mean of each seed's best epoch)",
+        finding=f"Validation {metric} on {lens.title(lens.dataset)}, mean of each seed's best "
+        f"epoch: {words}",
         figures=(figure,),
         notes=(SELECTED, BANDS, "Over a fixed sample of users; the leaderboard has all of them."),
         terms=("epoch", metric.split("@")[0] + "@k"),
@@ -46,9 +46,7 @@ def loss(lens: Lens) -> Panel:
     title = "cross-entropy a code position, nats" if column == "loss_codes" else "loss, nats"
     figure = curve_figure(frame, column, title, chosen=selected(lens))
     ends = last_values(frame, column)
-    finding = (
-        f"{sentence(ends.idxmin())} ends with the lowest training loss ({ends.min():.2f} nats)"
-    )
+    finding = f"Training loss at the end, nats: {in_words(ends, '{:.2f}'.format)}"
     notes = (
         "A lower loss is not a better recommender: codes that collapse are easy to predict. Judge "
         "by validation.",

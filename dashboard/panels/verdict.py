@@ -15,6 +15,7 @@ from diger.errors import DigerError
 from diger.statistics.decision import advice, decide
 from diger.statistics.verdict import Claim, in_words
 
+MAIN = "ndcg@10"
 _ON_PAPER = (
     *("dataset", "metric", "arm", "baseline value", "arm value", "lift", "95 % interval"),
     *("difference of each seed", "p, Holm", "p of the randomisation test", "verdict", "why blank"),
@@ -28,21 +29,23 @@ _READING = (
 
 def decision(lens: Lens) -> Panel:
     """The answer, how sure it is, why, and what would change it."""
-    found = claims(lens, "ndcg@10", simulated=False)
+    found = claims(lens, MAIN, simulated=False)
     if not any(c.difference for c in found):
         raise DigerError("; ".join(_reasons(found)) or "no real data among the datasets shown")
     library, challenger = lens.library, lens.view.challenger
 
     def compare(before: pd.Series, after: pd.Series) -> Claim:
-        return pair_claim(lens, before, after, "ndcg@10")
+        return pair_claim(lens, before, after, MAIN)
 
     lines = decide(found, library.summary, library.of_group, compare, challenger, BASELINE)
-    table = pd.DataFrame(lines, columns=["line", "words"]).explode("words", ignore_index=True)
+    rows = [(head, part) for head, short, parts in lines for part in (short, *parts)]
+    table = pd.DataFrame(rows, columns=["line", "words"])
     return Panel(
         key="verdict-decision",
         finding=advice(found, challenger, BASELINE),
         figures=(Figure(card=lines, table=table),),
         notes=(
+            *_always(lens),
             "Lifts in ndcg@10, 95 % intervals. Why: not declared beforehand, not corrected.",
             "What the seeds could show is a true change found four times of five, uncorrected.",
         ),
@@ -53,19 +56,19 @@ def decision(lens: Lens) -> Panel:
 
 def main_metric(lens: Lens) -> Panel:
     """The lift in ndcg@10 on real data: the declared family."""
-    return _forest(lens, "ndcg@10", simulated=False, key="verdict-ndcg")
+    return _forest(lens, MAIN, simulated=False, key="verdict-ndcg")
 
 
 def second_metric(lens: Lens) -> Panel:
-    """The lift in recall@10 on real data."""
-    return _forest(lens, "recall@10", simulated=False, key="verdict-recall")
+    """The lift in another metric on real data: the one chosen, else recall@10."""
+    return _forest(lens, _second(lens), simulated=False, key="verdict-second")
 
 
 def details(lens: Lens) -> Panel:
     """Every number behind the two charts."""
     found = [
         c
-        for metric in ("ndcg@10", "recall@10")
+        for metric in (MAIN, _second(lens))
         for simulated in (False, True)
         for c in claims(lens, metric, simulated=simulated)
     ]
@@ -91,22 +94,20 @@ def details(lens: Lens) -> Panel:
 
 def simulated(lens: Lens) -> Panel:
     """The same on simulated data, apart."""
-    return _forest(lens, "ndcg@10", simulated=True, key="verdict-simulated")
+    return _forest(lens, lens.view.metric, simulated=True, key="verdict-simulated")
 
 
 def beside(lens: Lens) -> Panel:
     """Every arm beside the baselines and the published figures, a chart a dataset."""
     metric = lens.view.metric
-    figures, hashes, best = [], [], []
+    figures, hashes = [], []
     blank: list[str] = []
     for dataset in lens.datasets:
         allowed, reasons = comparable(lens, dataset, metric)
         blank += reasons
         rows = _standings(lens, allowed, dataset, metric)
-        ours = rows[~rows["published"]]
-        if ours.empty:
+        if rows["published"].all():
             continue
-        best.append(f"{ours['name'].iloc[0]} on {lens.title(dataset)}")
         figures.append(
             Figure(
                 title=lens.title(dataset), chart=lift.beside(rows, metric), table=rows, wide=False
@@ -117,7 +118,7 @@ def beside(lens: Lens) -> Panel:
         raise DigerError(f"no run has a test {metric}")
     return Panel(
         key="verdict-beside",
-        finding=f"Highest {metric} of our runs: {'; '.join(best)}",
+        finding=f"Every arm beside the baselines and what others published ({metric})",
         figures=tuple(figures),
         notes=(
             "Filled marks are our runs: mean over seeds, the bar from the lowest to the highest "
@@ -151,13 +152,30 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     return Panel(
         key=key,
         finding=finding,
-        figures=(Figure(chart=lift.forest(frame, seeds, metric, BASELINE), table=frame),),
-        notes=(_READING, *_cautions(lens, known)),
+        figures=(
+            Figure(
+                chart=lift.forest(frame, seeds, metric, BASELINE),
+                table=frame.drop(columns="short"),
+                slide=lift.forest(frame, seeds, metric, BASELINE, slide=True),
+            ),
+        ),
+        notes=(*(_always(lens) if metric == MAIN else ()), _READING, *_cautions(lens, known)),
         terms=("lift", "interval", "verdict", "static", challenger, metric.split("@")[0] + "@k")
         + (("simulated",) if simulated else ()),
         hashes=tuple(used),
         blank=blank,
     )
+
+
+def _second(lens: Lens) -> str:
+    return "recall@10" if lens.view.metric == MAIN else lens.view.metric
+
+
+def _always(lens: Lens) -> tuple[str, ...]:
+    """Said where the metric chosen changes nothing."""
+    if lens.view.metric == MAIN:
+        return ()
+    return (f"Always {MAIN}, the metric declared beforehand, whatever metric is chosen.",)
 
 
 def lift_frames(known: list[Claim]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -175,6 +193,7 @@ def lift_frames(known: list[Claim]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "low": band.low if band else float("nan"),
                 "high": band.high if band else float("nan"),
                 "label": one.words(),
+                "short": one.words(p=False),
                 "arm": one.arm,
                 "baseline": one.baseline,
             }

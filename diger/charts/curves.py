@@ -52,8 +52,11 @@ def curve(
         axis=alt.Axis(values=ticks, format="d", grid=False),
     )
     low, high = float(known[value].min()), float(known[value].max())
-    margin = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
-    domain = (min(0.0, low) if zero else low - margin, high + margin)
+    # At least a twentieth of the values is in sight, or noise would look like a change; and a line
+    # at 0 stands clear of the axis.
+    spread = max(high - low, 0.05 * abs(high))
+    margin = 0.06 * ((high - min(0.0, low)) if zero else spread) or 1.0
+    domain = (min(0.0, low) - margin / 2 if zero else low - margin, high + margin)
     y_scale = alt.Scale(domain=list(domain), nice=False)
     fine = ".4~g"
     if number.endswith("%"):

@@ -17,12 +17,20 @@ from diger.charts.theme import (
     tips,
 )
 
-ROW = 84  # pixels a bar and the words over it
+ROW = 84  # pixels a bar and two lines of words over it
+SLIDE_ROW = 40  # and one line, in the units of type of 13 px
 _BOLD: dict[str, Any] = {"fontWeight": 600}
 _HALO: dict[str, Any] = {"stroke": role("ground"), "strokeWidth": 4, "color": role("ground")}
 
 
-def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str) -> alt.LayerChart:
+def forest(
+    frame: pd.DataFrame,
+    seeds: pd.DataFrame,
+    metric: str,
+    baseline: str,
+    *,
+    slide: bool = False,
+) -> alt.LayerChart:
     """Lift over a baseline with its interval, one row a title; small ticks are the seeds.
 
     Args:
@@ -31,6 +39,7 @@ def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str)
         seeds: `title, seed, lift`, one row a seed.
         metric: on the axis.
         baseline: on the axis; empty where the titles say it.
+        slide: title and `short` on one line, for a low and wide place.
     """
     top = float(frame[["lift", "high"]].max().max())
     bottom = float(frame[["lift", "low"]].min().min())
@@ -56,15 +65,22 @@ def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str)
         high=("to", "+.1%"),
     )
     zero = alt.Chart(pd.DataFrame({"lift": [0.0]})).mark_rule(color=role("rule"), strokeWidth=1.5)
+    frame = frame.copy()
     rows = alt.Chart(frame).encode(y=y, tooltip=tooltip)
     known = alt.datum.low != None  # noqa: E711 - a Vega expression, not a comparison here
     interval = rows.transform_filter(known).mark_rule(strokeWidth=4, opacity=0.55)
-    each = alt.Chart(seeds).mark_tick(size=16, thickness=2, opacity=0.9, yOffset=18)
+    each = alt.Chart(seeds).mark_tick(
+        size=10 if slide else 16, thickness=2, opacity=0.9, yOffset=9 if slide else 18
+    )
+    lines: list[tuple[str, int, dict[str, Any]]] = [("title", -28, _BOLD), ("label", -11, {})]
+    if slide:
+        frame["line"] = [f"{row.title}: {row.short}" for row in frame.itertuples()]
+        lines = [("line", -7, {})]
     words = [
         rows.encode(x=alt.value(0), text=f"{column}:N").mark_text(
             align="left", baseline="bottom", dy=dy, **weight, **style
         )
-        for column, dy, weight in (("title", -28, _BOLD), ("label", -11, {}))
+        for column, dy, weight in lines
         # A halo keeps the words apart from the grid and the zero line.
         for style in (_HALO, {"color": role("ink")})
     ]
@@ -79,7 +95,7 @@ def forest(frame: pd.DataFrame, seeds: pd.DataFrame, metric: str, baseline: str)
             tooltip=tips(seed="d", lift="+.1%"),
         ),
         *words,
-        height=ROW * max(1, len(frame)),
+        height=(SLIDE_ROW if slide else ROW) * max(1, len(frame)),
     )
 
 
@@ -304,13 +320,16 @@ def dumbbell(frame: pd.DataFrame, arms: list[tuple[str, str]]) -> alt.LayerChart
 WIDTH, HEIGHT = 320, 340
 
 
-def pareto_chart(frame: pd.DataFrame, metric: str, cost: str) -> alt.LayerChart:
+def pareto_chart(
+    frame: pd.DataFrame, metric: str, cost: str, *, width: int = WIDTH, height: int = HEIGHT
+) -> alt.LayerChart:
     """Quality up, cost to the right; nothing is better and cheaper than the arms on the line.
 
     Args:
         frame: `arm, method, quality, cost, front, seeds`, one row an arm.
         metric: of the y axis.
         cost: of the x axis, with its unit.
+        width, height: in pixels, what the names are placed for.
     """
     # Where room for names is short, the arms of many runs have theirs.
     frame = frame.sort_values("seeds", ascending=False, kind="stable", ignore_index=True)
@@ -335,8 +354,8 @@ def pareto_chart(frame: pd.DataFrame, metric: str, cost: str) -> alt.LayerChart:
         (frame["cost"] - left) / (right - left),
         frame["quality"] / top,
         names,
-        WIDTH,
-        HEIGHT,
+        width,
+        height,
     )
     shown = frame.assign(name=names).join(places)
     base = alt.Chart(shown).encode(x=x, y=y)
@@ -355,4 +374,4 @@ def pareto_chart(frame: pd.DataFrame, metric: str, cost: str) -> alt.LayerChart:
         .encode(x=x, y=y, text="name:N")
         for (align, dx, dy), part in shown.dropna(subset=["align"]).groupby(["align", "dx", "dy"])
     ]
-    return layered(front, points, *words, height=HEIGHT)
+    return layered(front, points, *words, height=height)

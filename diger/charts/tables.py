@@ -58,7 +58,8 @@ def leaderboard(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
         metrics: of the test split, such as `ndcg@10`; those nobody measured are left out.
 
     Returns:
-        `dataset, arm, seeds`, for each metric its mean and `± metric` (standard deviation),
+        `rank` by the first metric within a dataset, `dataset, arm, seeds`, for each metric its
+        mean and `± metric` (standard deviation),
         `validation ndcg@10`, `seconds, memory (MiB), parameters, decoding, recipe, hardware`.
         Blank (missing) is what was not measured by every seed.
     """
@@ -72,7 +73,14 @@ def leaderboard(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
             summary["title"], summary["simulated"], summary["fingerprint"], versions, strict=True
         )
     ]
+    ranked = f"test_{metrics[0]}"
+    places = pd.Series(float("nan"), summary.index)
+    if ranked in summary.columns:
+        places = summary.groupby(["dataset", "fingerprint"])[ranked].rank(
+            method="min", ascending=False
+        )
     columns: dict[str, object] = {
+        "rank": places.to_numpy(),
         "dataset": titles,
         "arm": summary["arm"].to_numpy(),
         "seeds": summary["seeds"].to_numpy(),

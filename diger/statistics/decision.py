@@ -1,5 +1,7 @@
 """The decision in four lines: the answer, how sure it is, why it is so, what would change it.
 
+Each has a line that a phone or a slide has room for, and its parts in full.
+
 Made of claims alone. Those of the declared family bear the answer; the others, about content,
 frozen SIDs and SASRec, are no verdicts, and say why, never what to do.
 """
@@ -57,8 +59,8 @@ def decide(
     compare: Compare,
     arm: str,
     baseline: str,
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The four lines, each a heading and its parts, of judged claims.
+) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """The four lines, each a heading, the short of it, and its parts, of judged claims.
 
     Args:
         claims: of the family, on real data.
@@ -68,12 +70,27 @@ def decide(
         arm, baseline: the methods.
     """
     real = [c for c in claims if not c.simulated]
-    why = tuple(words for c in real if (words := _why(c, summary, of_group, compare)))
+    said = f"{advice(claims, arm, baseline)}. {in_words(real, arm, baseline)}"
+    moved, why = [], []
+    for one in real:
+        share, words = _why(one, summary, of_group, compare)
+        moved += [] if share is None else [f"{one.title} {share:.0%}"]
+        why += [words] if words else []
+    more, change = _change(real, summary)
+    each = ", ".join(f"{c.title}: {c.outcome}" for c in real)
     return (
-        ("Answer", _answer(real, arm, baseline)),
-        ("How sure", tuple(_sure(c) for c in real) or ("nothing was compared",)),
-        ("Why", why or ("not known",)),
-        ("What would change it", _change(real, summary)),
+        ("Answer", said, (each,)),
+        (
+            "How sure",
+            "; ".join(_short(c) for c in real) or "nothing was compared",
+            tuple(_sure(c) for c in real),
+        ),
+        (
+            "Why",
+            f"items whose SID changed: {', '.join(moved)}" if moved else "not known",
+            tuple(why),
+        ),
+        ("What would change it", more, change),
     )
 
 
@@ -86,9 +103,14 @@ def advice(claims: Sequence[Claim], arm: str, baseline: str) -> str:
     return f"Keep {baseline} SIDs{'' if judged else ' until there is a verdict'}"
 
 
-def _answer(claims: Sequence[Claim], arm: str, baseline: str) -> tuple[str, ...]:
-    each = ", ".join(f"{c.title}: {c.outcome}" for c in claims)
-    return (f"{advice(claims, arm, baseline)}. {in_words(claims, arm, baseline)}. {each}",)
+def _short(claim: Claim) -> str:
+    found = claim.difference
+    if found is None:
+        return f"{claim.title}: not compared"
+    band = found.lift_interval
+    if band is None:
+        return f"{claim.title}: {found.seeds} seed{'s' if found.seeds > 1 else ''}, no interval"
+    return f"{claim.title}: {band.low:+.1%} to {band.high:+.1%}"
 
 
 def _sure(claim: Claim) -> str:
@@ -107,9 +129,12 @@ def _sure(claim: Claim) -> str:
     return f"{said}, these seeds could show one of {smallest:.1%}"
 
 
-def _why(claim: Claim, summary: pd.DataFrame, of_group: Bundles, compare: Compare) -> str:
+def _why(
+    claim: Claim, summary: pd.DataFrame, of_group: Bundles, compare: Compare
+) -> tuple[float | None, str]:
+    """The share of items whose SID changed, and all reasons in words."""
     if claim.difference is None:
-        return ""
+        return None, ""
     rows = summary[summary["dataset"] == claim.dataset]
     by_group = rows.set_index("group", drop=False)
     parts = []
@@ -123,11 +148,14 @@ def _why(claim: Claim, summary: pd.DataFrame, of_group: Bundles, compare: Compar
         said = compare(*one.pair)
         if said.difference is not None:
             parts.append(f"{one.name}: {said.numbers()}")
-    return f"{claim.title}: {'; '.join(parts)}" if parts else ""
+    return moved, f"{claim.title}: {'; '.join(parts)}" if parts else ""
 
 
-def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, ...]:
-    parts, enough = [], []
+def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, tuple[str, ...]]:
+    """More seeds, in short, and of which runs for what."""
+    short: list[str] = []
+    parts: list[str] = []
+    enough: list[str] = []
     for one in claims:
         found = one.difference
         if found is None or one.asserts:
@@ -144,6 +172,7 @@ def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, ...]:
             if more <= 0:
                 enough.append(one.title)
                 continue
+        short.append(f"{more} on {one.title}")
         row = summary[summary["group"] == one.groups[1]].iloc[0]
         seeds = [int(seed) for seed in str(row["seed_list"]).split(", ")]
         recipe, seed = str(row["recipe"]), max(seeds) + 1
@@ -158,7 +187,8 @@ def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, ...]:
         )
     if enough:
         parts.append(f"{', '.join(enough)}: these seeds would have shown a change of {BOUND:.0%}")
-    return tuple(parts) or ("nothing: more seeds would only narrow the intervals",)
+    nothing = "more seeds would only narrow the intervals"
+    return f"more seeds: {', '.join(short)}" if short else nothing, tuple(parts)
 
 
 def _moved(bundles: Sequence[Bundle]) -> float | None:

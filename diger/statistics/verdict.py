@@ -104,8 +104,8 @@ class Claim:
     def _enough(self) -> bool:
         return self.difference is not None and self.difference.seeds >= MIN_SEEDS
 
-    def numbers(self) -> str:
-        """Lift, interval, p and seeds; every seed on one side is said."""
+    def numbers(self, *, p: bool = True) -> str:
+        """Lift, interval, p if wanted, and seeds; every seed on one side is said."""
         found = self.difference
         if found is None:
             return ""
@@ -114,7 +114,7 @@ class Claim:
             words += f" [{found.lift_interval.low:+.1%}, {found.lift_interval.high:+.1%}]"
         if found.seeds == 1:
             return f"{words}, one seed".removeprefix(", ")
-        if found.p_value is not None:
+        if p and found.p_value is not None:
             words += f", p {p_words(found.p_value)}"
             if self.adjusted_p is not None:
                 words += f" ({p_words(self.adjusted_p)} corrected)"
@@ -123,14 +123,14 @@ class Claim:
             words += f", all {'above' if found.difference > 0 else 'below'}"
         return words.removeprefix(", ")
 
-    def words(self) -> str:
+    def words(self, *, p: bool = True) -> str:
         """What may be said of a change, with its numbers."""
         if self.difference is None:
             return "not compared"
         if self.outcome == "not compared":  # nobody judged it
-            return self.numbers()
+            return self.numbers(p=p)
         said = "no verdict" if self.outcome == "too few seeds" else self.outcome
-        return f"{said} ({self.numbers()})"
+        return f"{said} ({self.numbers(p=p)})"
 
 
 def p_words(p: float) -> str:
