@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from diger.bundle.documents import headline
 from diger.bundle.reader import Bundle, list_bundles
+from diger.evaluation.slices import slice_metrics
 from diger.statistics.verdict import Claim
 from diger.study.config import load_study
 from diger.study.table import collect
@@ -86,6 +88,24 @@ def test_a_cell_is_the_mean_over_the_bundles_seeds(figures, arm, dataset, cell):
     assert (int(seeds[1]) if seeds else 1) == len(runs)
 
 
+def rare() -> list[list[str]]:
+    """Rows of the table of rare targets in docs/content.md."""
+    lines = (ROOT / "docs" / "content.md").read_text().splitlines()
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
+    return [row for row in rows if len(row) == 8 and row[0].startswith("`")]
+
+
+@pytest.mark.parametrize("row", rare(), ids=lambda row: row[0])
+def test_a_row_of_the_rare_targets_is_its_bundles(row):
+    runs = sorted((ROOT / "checkpoints").glob(f"{row[0].split('`')[1]}-s?"))
+    said = re.search(r"\((\d+)\)", row[0])
+    assert (int(said[1]) if said else 1) == len(runs)
+    slices = [slice_metrics(Bundle.open(run, verify=False).ranks) for run in runs]
+    every = pd.concat(slices).query("split == 'test' and slice == 'target popularity'")
+    means = every.groupby("label", sort=False)["recall@10"].mean()
+    assert [float(shown) for shown in row[1:]] == pytest.approx(means.tolist(), abs=5.1e-5)
+
+
 def test_how_far_under_the_published_figures():
     text = " ".join((ROOT / RESULTS).read_text().split())
     published = re.search(r"\*published, two-stage[^|]*\|([^|]*)\|[^|]*\|([^|]*)\|", text)
@@ -158,12 +178,15 @@ def test_a_row_of_differences_is_what_the_study_finds(claims, row):
     assert numbers(p) == pytest.approx([] if adjusted is None else [adjusted], abs=0.0051)
 
 
-def test_the_claim_about_both_sources_is_what_its_study_finds(monkeypatch):
+@pytest.mark.parametrize("dataset", ["Scientific", "Beauty"])
+def test_the_claim_about_both_sources_is_what_its_study_finds(monkeypatch, dataset):
     text = " ".join((ROOT / "docs" / "experiment.md").read_text().split())
     monkeypatch.chdir(ROOT)
     claims = collect(load_study(Path("studies/content.toml"))).claims
-    one = next(one for one in claims if one.dataset == "scientific")
-    said = re.search(r"Scientific (\S+) against (\S+) over (\w+) seeds, (\S+) % \((.+?)\), p", text)
+    one = next(one for one in claims if one.dataset == dataset.lower())
+    said = re.search(
+        rf"{dataset} (\S+) against (\S+) over (\w+)(?: seeds)?, (\S+) % \((.+?)\), p", text
+    )
     found = one.difference
     assert said and found and found.lift is not None and found.lift_interval
     assert numbers(f"{said[1]} {said[2]}") == pytest.approx([found.arm, found.baseline], abs=5.1e-5)
