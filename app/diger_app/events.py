@@ -130,6 +130,12 @@ class Events:
         """A new item is to be named."""
         return new.show(self.library, inputs.new_view(self.library, values))
 
+    def name_now(self, *values: Any) -> str:
+        """The same at a press, which is answered where nothing was typed too."""
+        view = inputs.new_view(self.library, values)
+        typed = view.title.strip() or view.description.strip()
+        return new.show(self.library, view) if typed else new.nothing_typed()
+
     def verdict(self, dataset: Any) -> str:
         """What was measured on the dataset shown; an aside, so a fault of it leaves nothing."""
         try:

@@ -123,7 +123,7 @@ class Page:
             show_progress="hidden",
             **model,
         )
-        # The text encoder takes seconds to load: the rest of the view does not wait for it.
+        # The text encoder may take seconds to load: the rest of the view does not wait for it.
         opened.then(
             self.events.name,
             [*self._base, new_tab.title, new_tab.description, new_tab.only_new],
@@ -223,7 +223,7 @@ class Page:
             )
         gr.on(
             [new_tab.run.click, new_tab.title.submit],
-            self.events.name,
+            self.events.name_now,
             [*self._base, new_tab.title, new_tab.description, new_tab.only_new],
             [new_tab.out],
             show_progress="minimal",

