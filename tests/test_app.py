@@ -727,30 +727,25 @@ def test_the_api_is_documented_and_answers(client, shelf):
     assert tree["levels"][0]["kept"] == 2
 
 
-SHIPPED = Path(__file__).parent.parent / "checkpoints"
-
-
-@pytest.mark.parametrize("dataset", ["films", "beauty", "scientific"])
-def test_the_snippet_of_the_documents_runs_as_printed(dataset):
-    blocks = serve(
-        Library.open(
-            [str(SHIPPED / f"{dataset}-{method}-s0") for method in ("static", "differentiable")]
-        ),
-        Settings(sources=()),
-        block=False,
-    )
-    try:
-        text = (SHIPPED.parent / "docs" / "app.md").read_text(encoding="utf-8")
-        code = text.split("```python\n")[1].split("```")[0]
-        assert "http://127.0.0.1:7860" in code
-        *before, last = code.replace("http://127.0.0.1:7860", blocks.local_url).strip().splitlines()
-        names: dict[str, object] = {}
-        exec("\n".join(before), names)
-        answer = eval(last, names)
-        assert answer["dataset"] == dataset
-        assert [len(one["recommendations"]) for one in answer["results"]] == [5, 5]
-    finally:
-        blocks.close()
+def test_the_snippet_of_the_documents_runs_as_printed_on_every_dataset_with_weights():
+    root = Path(__file__).parent.parent
+    code = (root / "docs" / "app.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    assert "http://127.0.0.1:7860" in code
+    shipped = Library.open([str(root / "checkpoints")])
+    assert shipped.datasets
+    for dataset in shipped.datasets:
+        addresses = [one.address for one in shipped.shelf(dataset).sources.values()]
+        blocks = serve(Library.open(addresses), Settings(sources=()), block=False)
+        try:
+            here = code.replace("http://127.0.0.1:7860", blocks.local_url)
+            *before, last = here.strip().splitlines()
+            names: dict[str, object] = {}
+            exec("\n".join(before), names)
+            answer = eval(last, names)
+            assert answer["dataset"] == dataset
+            assert {len(one["recommendations"]) for one in answer["results"]} == {5}
+        finally:
+            blocks.close()
 
 
 @pytest.mark.parametrize(
