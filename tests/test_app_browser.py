@@ -235,6 +235,8 @@ def test_any_bundle_stands_in_a_column_and_in_the_link(visit):
     page = visit("?history=i1,i2")
     page.get_by_label("Add a column").select_option("toy-sasrec-s0")
     expect(page.locator(".compare > .side")).to_have_count(3)
+    chosen = page.get_by_label("Model of column 1").locator("option:checked")
+    expect(chosen).to_have_text(re.compile("Fixed names · static"))
     expect(page).to_have_url(re.compile("third=toy-sasrec-s0"))
     page.get_by_label("Model of column 1").select_option("toy-popularity-s0")
     expect(page.locator(".side-head h3").first).to_contain_text("popularity")
@@ -472,6 +474,10 @@ def test_the_narrowest_phone_sees_all_of_a_page(visit, name):
 def test_a_phone_gets_one_column_and_reaches_every_tab(visit):
     page = visit(size=PHONE)
     assert page.locator(".links").first.is_hidden()
+    strip = page.locator(".strip").bounding_box()
+    assert strip["y"] + strip["height"] <= 1.5 * PHONE["height"]
+    chooser = page.get_by_label("Model of column 2")
+    assert chooser.evaluate("(e) => e.scrollWidth <= e.clientWidth"), "its name is not cut"
     sides = [box.bounding_box() for box in page.locator(".compare > .side").all()]
     assert sides[1]["y"] > sides[0]["y"] + sides[0]["height"] - 1
     rows = [row.bounding_box() for row in page.locator(".rec").all()[:4]]
