@@ -83,6 +83,7 @@ def test_what_is_not_ours_or_would_be_seen_is_refused(run, hub, bundles, monkeyp
     assert "holds something else" in run(*ask, code=2)
     hub.make(SPACE, private=False)
     assert "is public" in run(*ask, code=2)
+    assert "lends its GPU" in run(*ask, "--hardware", "zero-a10g", code=2)
     assert "NO_SUCH_NAME" in run(*ask, "--secret", "NO_SUCH_NAME", code=2)
     hub.make(f"{USER}/toy", **{"manifest.json": b"{}"})
     held = ("app", SPACE, "--public", "--checkpoints", f"hub://{USER}/toy")

@@ -77,6 +77,11 @@ def deploy(
             f"{built.private[0]} is private: give the Space a token that may read it, with "
             "--secret HF_TOKEN, or copy the bundle (pull it and name its folder)"
         )
+    if (hardware or "").startswith("zero"):
+        raise DigerError(
+            f"{hardware} lends its GPU only to functions made for it, and neither window has one: "
+            "leave --hardware out, for a recommendation takes some ms on a CPU, or name another"
+        )
     contents = {name: path.read_bytes() for name, path in built.files().items()}
     if not dry_run:
         must_be_known(doing)
