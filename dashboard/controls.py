@@ -39,21 +39,22 @@ def filters(library: Library, arrived: bool = False) -> None:
         placeholder="all" if not library.variants else "one a method",
         help="None: one a method, or all with Variants.",
     )
-    if library.variants:
-        st.toggle(
-            "Variants",
-            key="variants",
-            bind="query-params",
-            help="Also what is beside each method's main arm, the one with the most seeds: other "
-            "decays, gradients, starts and recipes.",
-        )
     st.selectbox("Metric", METRICS, key="metric", bind="query-params", help="On the test split.")
-    st.toggle(
-        "Projector",
-        key="projector",
-        bind="query-params",
-        help="Large type, one chart a screen; arrow keys go on and back, Esc leaves.",
-    )
+    with st.container(horizontal=True):
+        if library.variants:
+            st.toggle(
+                "Variants",
+                key="variants",
+                bind="query-params",
+                help="Also what is beside each method's main arm, the one with the most seeds: "
+                "other decays, gradients, starts and recipes.",
+            )
+        st.toggle(
+            "Projector",
+            key="projector",
+            bind="query-params",
+            help="Large type, one chart a screen; arrow keys go on and back, Esc leaves.",
+        )
 
 
 def page_controls(page: Page, lens: Lens) -> View:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import style
 from dashboard.controls import filters, page_controls
@@ -33,6 +34,7 @@ def run(sources: tuple[str, ...]) -> None:
     current = st.navigation(_pages(library), position="hidden" if projecting else "sidebar")
     arrived = st.session_state.get("page") != current.url_path
     st.session_state["page"] = current.url_path
+    st.session_state["arrived"] = arrived
     with st.sidebar:
         filters(library, arrived)
     current.run()
@@ -74,9 +76,14 @@ def _pages(library: Library) -> dict[str, list[st.Page]]:  # type: ignore[valid-
     def entry(call: Callable[[], None], title: str, icon: str, path: str, default: bool = False):  # type: ignore[no-untyped-def]
         return st.Page(call, title=title, icon=f":material/{icon}:", url_path=path, default=default)
 
+    first = PAGES[0]
+    # The first page is at the root, and under its own name, which the navigation does not show.
+    named = st.Page(page(first), title=first.name, url_path=first.key, visibility="hidden")
     return {
         "Findings": [
-            entry(page(one), one.name, one.icon, one.key, one is PAGES[0]) for one in PAGES
+            entry(page(first), first.name, first.icon, "home", default=True),
+            *(entry(page(one), one.name, one.icon, one.key) for one in PAGES[1:]),
+            named,
         ],
         "Take away": [entry(lambda: show_report(lens()), "Report", "picture_as_pdf", "report")],
         "About": [
@@ -96,8 +103,20 @@ def _show_page(page: Page, lens: Lens) -> None:
     st.title(markdown(page.question))
     _visible_filters(lens)
     lens = Lens(lens.library, page_controls(page, lens))
+    slot = _slot()
     for panel in panels_of(page, lens):
-        show_panel(panel, lens, ADAPTIVE)
+        with slot.container():
+            show_panel(panel, lens, ADAPTIVE)
+        slot = _slot()
+    slot.empty()
+
+
+def _slot() -> DeltaGenerator:
+    """The place of a panel; grey until it is computed, where there was nothing before."""
+    slot = st.empty()
+    if st.session_state.get("arrived"):
+        slot.html(style.SKELETON)
+    return slot
 
 
 def _visible_filters(lens: Lens) -> None:

@@ -22,6 +22,7 @@ SIZE = {"width": 1440, "height": 900}
 PICTURES = (
     ("", "light", "dashboard-verdict"),
     ("", "dark", "dashboard-verdict-dark"),
+    ("matrix", "light", "dashboard-ingredients"),
     ("leaderboard", "light", "dashboard-leaderboard"),
     ("training", "light", "dashboard-training"),
     ("codebook", "dark", "dashboard-codebook-dark"),

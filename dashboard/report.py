@@ -1,11 +1,14 @@
 """The report: one self-contained HTML file, charts as inline SVG, ready to print.
 
+A brief of two pages, and behind it, on request, an appendix of whole pages of the dashboard.
+
 Nothing in it is fetched or run: no scripts, no fonts, no links but those a reader may follow. Every
 text is escaped. It says when it was made and from which bundles, by their hashes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +17,8 @@ from datetime import date
 import pandas as pd
 
 from dashboard.glossary import TERMS
-from dashboard.panel import Figure, Lens, Page, Panel, panels_of, sentence
+from dashboard.panel import Figure, Lens, Page, Panel, build, panels_of, sentence
+from dashboard.panels import cost, matrix, verdict
 from diger.charts.export import to_svg
 from diger.charts.theme import LIGHT
 from diger.errors import DigerError
@@ -42,11 +46,17 @@ th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #e4e7
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; } code { font-size: .8rem; overflow-wrap: anywhere; }
 dt { font-weight: 600; } dd { margin: 0 0 .5rem; }
-section.panel { break-inside: avoid; }
-@media print { body { max-width: none; padding: 0; font-size: 11px; } h2 { break-before: page; }
+section.panel, figure, tr { break-inside: avoid; }
+h2, h3, h4, thead { break-after: avoid; } .note { break-before: avoid; }
+@media print { html { font-size: 11px; } dd { margin: 0; } h3 { margin: .5rem 0 .2rem; }
+  body { max-width: none; padding: 0; font: 11px/1.35 sans-serif; } h2 { break-before: page; }
+  h2.brief { break-before: auto; margin-top: .4rem; }
+  .brief + section svg, .brief ~ section svg { max-height: 46mm; }
+  /* Chromium breaks a row of flex boxes anywhere. */
+  .row { display: block; } .row figure.narrow { display: inline-block; width: 48%; }
   .scroll { overflow: visible; } table { font-size: 8.5px; } }
 """
-_A4 = "@page { size: A4; margin: 16mm; }"
+_A4 = "@page { size: A4; margin: 14mm 16mm; }"
 _SLIDES = """
 @page { size: 338.67mm 190.5mm; margin: 12mm; }
 @media print { body { font-size: 15px; } section.panel { break-before: page; }
@@ -61,6 +71,7 @@ def report(
     parts: Mapping[str, list[Panel]],
     lens: Lens,
     *,
+    story: Mapping[str, list[Panel]] | None = None,
     slides: bool = False,
     progress: Callable[[float], object] = lambda share: None,
 ) -> str:
@@ -68,16 +79,19 @@ def report(
 
     Args:
         title: on top.
-        parts: panels by the question they answer, in order.
+        parts: panels of the appendix by the question they answer, in order; none, no appendix.
+        story: panels of the brief, by the question.
         lens: what they were made of.
         slides: lay out for 16:9 instead of A4.
         progress: told the share of figures that are drawn.
     """
-    panels = [panel for listed in parts.values() for panel in listed]
+    chapters = [(question, listed, " class='brief'") for question, listed in (story or {}).items()]
+    chapters += [(question, listed, "") for question, listed in parts.items()]
+    panels = [panel for _, listed, _ in chapters for panel in listed]
     total, done = max(1, sum(len(p.figures) for p in panels)), 0
     body: list[str] = []
-    for question, listed in parts.items():
-        body.append(f"<h2>{_escaped(question)}</h2>")
+    for question, listed, kind in chapters:
+        body.append(f"<h2{kind}>{_escaped(question)}</h2>")
         for panel in listed:
             body.append(_panel(panel))
             done += len(panel.figures)
@@ -90,9 +104,36 @@ def report(
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'; img-src data:\">"
         f"<title>{_escaped(title)}</title><style>{_STYLE}{layout}</style></head><body>\n"
-        f"<h1>{_escaped(title)}</h1>\n{_about(lens)}\n{''.join(body)}\n{_words(panels)}\n"
-        f"{_bundles(lens)}\n</body></html>\n"
+        f"<h1>{_escaped(title)}</h1>\n{_about(lens)}\n{''.join(body)}\n"
+        f"{_words(panels) + _bundles(lens) if parts else _digest(lens)}\n</body></html>\n"
     )
+
+
+def brief(lens: Lens) -> dict[str, list[Panel]]:
+    """The brief: the decision and its lift, then what the ingredients bring, first charts only."""
+    chapters = {
+        verdict.PAGE.question: (verdict.decision, verdict.main_metric),
+        matrix.PAGE.question: (matrix.training, matrix.content, matrix.controls),
+        cost.PAGE.question: (cost.seconds,),
+    }
+    made = {}
+    for question, builders in chapters.items():
+        panels = [build(builder, lens) for builder in builders]
+        made[question] = [
+            replace(
+                panel,
+                figures=tuple(
+                    # Flat, as for a slide: two pages have no room for more.
+                    replace(f, chart=f.slide if f.slide is not None else f.chart, wide=True)
+                    for f in panel.figures[:1]
+                ),
+                notes=panel.notes[:1],
+                blank=(),
+            )
+            for panel in panels
+            if not panel.missing
+        ]
+    return {question: panels for question, panels in made.items() if panels}
 
 
 def sections(
@@ -151,8 +192,9 @@ def _figure(figure: Figure, narrow: bool) -> str:
         return f"<figure><dl>{''.join(lines)}</dl></figure>"
     if figure.chart is not None:
         try:
-            width = NARROW if narrow and not figure.wide else WIDE
-            return f"<figure>{head}{to_svg(figure.chart, LIGHT, width)}</figure>"
+            small = narrow and not figure.wide
+            drawn = to_svg(figure.chart, LIGHT, NARROW if small else WIDE)
+            return f"<figure{' class=narrow' if small else ''}>{head}{drawn}</figure>"
         except DigerError as error:
             return f'<figure>{head}<p class="missing">{_escaped(str(error))}</p></figure>'
     return f"<figure>{head}{_html_table(figure)}</figure>" if figure.table is not None else ""
@@ -210,6 +252,16 @@ def _bundles(lens: Lens) -> str:
         "<h2>What it was made from</h2><p class='note'>Bundles by the SHA-256 of their manifests, "
         "which covers every file in them.</p>"
         f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _digest(lens: Lens) -> str:
+    """In place of the list of bundles: how many, and one digest of all their hashes."""
+    hashes = sorted(lens.runs["hash"])
+    digest = hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+    return (
+        f'<p class="note">Made from {len(hashes)} bundles; SHA-256 of their sorted hashes '
+        f"<code>{digest}</code>. The report with its appendix lists them.</p>"
     )
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.pages import PAGES
 from dashboard.panel import Lens, Page
-from dashboard.report import report, sections
+from dashboard.report import brief, report, sections
 from diger.errors import DigerError
 from diger.text import markdown
 
@@ -20,25 +20,28 @@ def show_report(lens: Lens) -> None:
     """Choices, and the report to download."""
     st.title("What do I hand to somebody who was not here?")
     st.markdown(
-        "One HTML file with the findings, the charts and how to read them. It needs no network and "
-        "no software, and prints to A4 or, from a browser, to slides in 16:9."
+        "One HTML file: a brief of two pages with the decision, its numbers and what the "
+        "ingredients bring, and an appendix if you want one. It needs no network and no software, "
+        "and prints to A4 or, from a browser, to slides in 16:9."
     )
     offered = [page for page in PAGES if page.key != "compare"]
-    names = st.multiselect(
-        "Pages",
-        [page.name for page in offered],
-        default=list(DEFAULT),
-        key="pages",
-        bind="query-params",
-    )
+    names: list[str] = []
+    if st.toggle("Appendix", key="appendix", bind="query-params"):
+        names = st.multiselect(
+            "Pages of the appendix",
+            [page.name for page in offered],
+            default=list(DEFAULT),
+            key="pages",
+            bind="query-params",
+        )
     title = st.text_input(
         "Title", "Differentiable or static semantic IDs?", key="report-title", max_chars=120
     )
     datasets = st.multiselect("Datasets", lens.datasets, default=lens.datasets, key="report-data")
     layout = st.segmented_control("Layout", ["A4", "16:9 slides"], default="A4", key="layout")
     chosen = [page for page in offered if page.name in names]
-    if not chosen or not datasets:
-        st.info("Choose at least one page and one dataset; the filters must leave some runs.")
+    if not datasets:
+        st.info("Choose at least one dataset; the filters must leave some runs.")
         return
     if st.button("Make the report", type="primary", icon=":material/description:"):
         view = replace(lens.view, data=tuple(datasets))
@@ -65,6 +68,7 @@ def _make(lens: Lens, pages: list[Page], title: str, slides: bool) -> str:
         title,
         parts,
         lens,
+        story=brief(lens),
         slides=slides,
         progress=lambda share: bar.progress(0.5 + share / 2, "Drawing the charts …"),
     )

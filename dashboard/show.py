@@ -8,6 +8,7 @@ from datetime import date
 import pandas as pd
 import streamlit as st
 from pandas.io.formats.style import Styler
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from dashboard.glossary import TERMS
 from dashboard.panel import Figure, Lens, Panel, sentence
@@ -86,11 +87,13 @@ def show_table(
     table: pd.DataFrame, formats: dict[str, str], best: pd.DataFrame | None = None
 ) -> None:
     """Draw a table that sorts, searches and hides columns, the cells of `best` in bold."""
-    config = {
+    config: dict[str, ColumnConfig] = {
         name: st.column_config.NumberColumn(format=form)
         for name, form in formats.items()
         if name in table.columns and pd.api.types.is_numeric_dtype(table[name])
     }
+    if "arm" in table.columns:
+        config["arm"] = st.column_config.TextColumn(width=260)  # no name is cut
     shown: pd.DataFrame | Styler = table
     if best is not None:
         shown = table.style.apply(lambda _: best.map(_BOLD.__getitem__), axis=None)

@@ -10,12 +10,21 @@ h3 { font-size: 1.3rem !important; line-height: 1.35 !important; text-wrap: bala
 [data-testid="stVegaLiteChart"] { margin-bottom: -0.6rem; }
 [class*="st-key-panel-"] { padding-bottom: 0.6rem; }
 [class*="st-key-card-"] { gap: 0.2rem; }
+/* All of the navigation and the filters on a screen 768 pixels high. */
+[data-testid="stSidebarHeader"] { height: 1.6rem; margin-bottom: 0; }
+[data-testid="stSidebarNavLink"] { padding-top: 0; padding-bottom: 0; margin-top: 0;
+  margin-bottom: 0; min-height: 1.35rem; line-height: 1.2; }
+[data-testid="stNavSectionHeader"] { padding-top: 0.1rem; padding-bottom: 0.1rem; margin: 0; }
+[data-testid="stSidebarUserContent"] { padding-top: 0.4rem; padding-bottom: 0.4rem; }
+[data-testid="stSidebarUserContent"] [data-testid="stVerticalBlock"] { gap: 0.4rem; }
+.dash-skeleton { height: 22rem; border-radius: 0.5rem; background: currentColor; opacity: 0.06; }
 @media print {
   [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stPopover"],
   [class*="st-key-controls"] { display: none !important; }
   [class*="st-key-panel-"] { break-inside: avoid; }
 }
 """
+SKELETON = '<div class="dash-skeleton" role="status" aria-label="Computing"></div>'
 # One rem is a 45th of a screen of 16:9, so all sizes are the screen's, and no type is under 28 px
 # at 1280 x 720.
 _PROJECTOR = """

@@ -1,5 +1,6 @@
 """The dashboard in a real browser: main paths, the URL, the keyboard, and nobody called."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +19,16 @@ if str(ROOT) not in sys.path:
 
 from dashboard.pictures import served  # noqa: E402
 
+# Height of what there is to see, and the smallest type on the chart and around it, in pixels.
+SIZES = """() => {
+  const seen = [...document.querySelectorAll('h1, [data-testid=stCaptionContainer] p')]
+  const around = seen.map(e => parseFloat(getComputedStyle(e).fontSize))
+  const svg = document.querySelector('svg.marks'), scale = svg.getScreenCTM().a
+  const words = [...svg.querySelectorAll('text')]
+  const chart = words.map(e => parseFloat(getComputedStyle(e).fontSize) * scale)
+  const tall = document.querySelector('[data-testid=stMain]').scrollHeight
+  return [tall, Math.min(...around, ...chart)]
+}"""
 PATIENCE = 60_000  # milliseconds; machines that run tests may be busy
 
 
@@ -61,7 +72,7 @@ def settled(page, text):
 
 
 def test_the_verdict_is_the_first_thing_seen_and_pages_open(page, address):
-    page.goto(address)
+    page.goto(f"{address}/verdict")  # the first page by its own name
     settled(page, "Differentiable is better than static on both datasets compared (ndcg@10)")
     page.locator("svg.marks, canvas").first.wait_for()
     page.get_by_role("link", name="Codebook health").click()
@@ -84,8 +95,17 @@ def test_a_filter_is_in_the_url_and_survives_a_change_of_page_and_a_new_tab(page
 def test_slides_go_on_and_back_by_the_keyboard(page, address):
     page.goto(f"{address}/?projector=true")
     settled(page, "Leave")
+    page.get_by_text("1 of ").wait_for()
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**slide=2.1*")
+    page.get_by_text("2 of ").wait_for()
+    page.locator("svg.marks").wait_for()
+    for width, height in ((1280, 720), (1366, 768), (1920, 1080), (3840, 2160)):
+        page.set_viewport_size({"width": width, "height": height})
+        tall, type_size = page.evaluate(SIZES)
+        assert tall <= height and type_size > 27.9
+    said = page.locator("[role=graphics-document]").first.get_attribute("aria-label")
+    assert "(ndcg@10)" in said, "named for screen readers"
     settled(page, "(ndcg@10)")
     page.keyboard.press("PageUp")
     page.wait_for_url("**slide=1.1*")
@@ -120,5 +140,7 @@ def test_the_report_is_one_file_that_opens_offline(page, address, browser, tmp_p
     one.on("request", lambda request: asked.append(request.url))
     one.goto(file.as_uri())
     assert one.locator("svg").count() >= 2
+    pages = re.findall(rb"/Type\s*/Page\b", one.pdf(prefer_css_page_size=True))
+    assert len(pages) <= 2, "a brief"
     assert asked == [file.as_uri()]
     context.close()
