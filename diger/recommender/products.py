@@ -1,4 +1,4 @@
-"""Matrix products in training, on a CPU by the faster of torch's two libraries.
+"""Large matrix products, on a CPU by the faster of torch's two libraries.
 
 Torch multiplies fp32 matrices with MKL, which uses half the width of an AMD processor's vector
 units; oneDNN, also in torch, uses all of it, at twice the speed and the same accuracy. Torch turns
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_LARGE = 2**17  # numbers; for a smaller product without gradients the switch is not worth it
 _ACCURACY = 1e-5  # relative; fp32 sums of 256 products come to 3e-7, bfloat16 factors to 2e-3
 
 
@@ -31,10 +32,15 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(..., in) times weight (out, in), plus bias (out,): `torch.nn.functional.linear`."""
-    if not torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32:
+    training = torch.is_grad_enabled()
+    if not training and x.numel() < _LARGE:
         return F.linear(x, weight, bias)
-    if torch.is_autocast_enabled("cpu") or not _onednn_is_exact():
+    plain = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    if plain or not _onednn_is_exact():
         return F.linear(x, weight, bias)
+    if not training:
+        with _onednn():
+            return F.linear(x, weight, bias)
     result: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return result
 
