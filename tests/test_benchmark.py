@@ -1,6 +1,7 @@
 """The benchmark runs and names what it measured; how fast is not a test's business."""
 
 import json
+from pathlib import Path
 
 import core_toys as toys
 import pytest
@@ -32,6 +33,13 @@ def test_every_measurement_is_there_and_is_told(tmp_path):
     told = report.markdown(found)
     assert all(one.what in told for one in measured) and "| 60 items |" in told
     assert "one user" in to_svg(report.chart(found))
+
+
+def test_the_page_shows_what_was_measured():
+    docs = Path(__file__).parents[1] / "docs"
+    told = report.markdown(json.loads((docs / "speed.json").read_text(encoding="utf-8")))
+    page = (docs / "speed.md").read_text(encoding="utf-8")
+    assert page.partition("<!-- bench -->")[2].partition("<!-- end -->")[0].strip() == told.strip()
 
 
 def test_the_library_decodes_the_same_catalogue():

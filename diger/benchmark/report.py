@@ -58,19 +58,33 @@ def chart(found: dict[str, Any]) -> alt.LayerChart:
     names = list(frame["what"].unique())
     colours = [method_colour(LINES.get(name, "differentiable")) for name in names]
     base = alt.Chart(frame).encode(
-        x=alt.X("items:Q", title="items", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s")),
+        x=alt.X(
+            "items:Q",
+            title="items in the catalogue",
+            scale=alt.Scale(type="log"),
+            axis=alt.Axis(format="~s", values=sorted(frame["items"].unique().tolist())),
+        ),
         color=alt.Color(
             "what:N",
             title=None,
             scale=alt.Scale(domain=names, range=colours),
-            legend=alt.Legend(orient="top", columns=1, labelLimit=400),
+            legend=alt.Legend(orient="bottom", columns=1, labelLimit=400),
         ),
     )
     y = alt.Y("value:Q", title="milliseconds, median", scale=alt.Scale(type="log"))
     told = tips(what=("", ""), items=",", value=("ms", ".2f"))
     lines = base.mark_line().encode(y=y)
     points = base.mark_point().encode(y=y, tooltip=told)
-    return layered(lines, points, height=320)
+    return layered(lines, points, height=320).properties(title=_title(frame))
+
+
+def _title(frame: pd.DataFrame) -> str:
+    """What the recipe's own line says: its time at the largest catalogue beside the smallest."""
+    own = frame[frame["what"] == "one user, the recipe's backbone"].sort_values("items")
+    if len(own) < 2:
+        return "One recommendation, by the size of the catalogue"
+    (small, fast), (large, slow) = own[["items", "value"]].iloc[[0, -1]].to_numpy().tolist()
+    return f"One recommendation: {fast:.1f} ms of {small:,.0f} items, {slow:.1f} ms of {large:,.0f}"
 
 
 def _short(value: float) -> str:
