@@ -93,7 +93,7 @@ def show_table(
         if name in table.columns and pd.api.types.is_numeric_dtype(table[name])
     }
     if "arm" in table.columns:
-        config["arm"] = st.column_config.TextColumn(width=260)  # no name is cut
+        config["arm"] = st.column_config.TextColumn(width=330)  # no name is cut
     shown: pd.DataFrame | Styler = table
     if best is not None:
         shown = table.style.apply(lambda _: best.map(_BOLD.__getitem__), axis=None)

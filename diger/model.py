@@ -331,8 +331,7 @@ class Model:
     @cached_property
     def _inputs(self) -> Tensor | None:
         """Item vectors of the whole catalogue, made once, where they take little memory."""
-        if self.sids is None or not isinstance(self.network, Recommender):
-            return None
+        assert self.sids is not None and isinstance(self.network, Recommender)
         if self.n_items > _KEPT_ITEMS:
             return None
         with torch.inference_mode():

@@ -88,6 +88,44 @@ def test_a_cell_is_the_mean_over_the_bundles_seeds(figures, arm, dataset, cell):
     assert (int(seeds[1]) if seeds else 1) == len(runs)
 
 
+@pytest.mark.parametrize(
+    ("page", "said", "bundles"),
+    [
+        ("content", r"behaviour alone come to (\S+) / (\S+) ", ["instruments-behaviour-s0"]),
+        (
+            "experiment",
+            r"second seed: `moving` (\S+), `mapped` (\S+), `shuffled` (\S+), `fused-text` (\S+)\. ",
+            [f"scientific-{arm}-s1" for arm in ("moving", "mapped", "shuffled", "fused-text")],
+        ),
+    ],
+)
+def test_figures_in_a_sentence_are_the_bundles(page, said, bundles):
+    text = " ".join((ROOT / "docs" / f"{page}.md").read_text().split())
+    shown = re.search(said, text)
+    found = [
+        headline(Bundle.open(ROOT / "checkpoints" / b, verify=False).metrics, "test")
+        for b in bundles
+    ]
+    values = [
+        one["metrics"][m]
+        for one in found
+        for m in (["recall@10"] if page == "content" else []) + ["ndcg@10"]
+    ]
+    assert shown and [float(one) for one in shown.groups()] == pytest.approx(values, abs=5.1e-5)
+
+
+def test_yelp_is_compared_over_the_seeds_of_both(monkeypatch):
+    text = " ".join((ROOT / "docs" / "experiment.md").read_text().split())
+    monkeypatch.chdir(ROOT)
+    (one,) = (
+        c for c in collect(load_study(Path("studies/content.toml"))).claims if c.dataset == "yelp"
+    )
+    said = re.search(r"Yelp (\S+) against (\S+) over the two seeds of both", text)
+    found = one.difference
+    assert said and found and found.seeds == 2
+    assert numbers(f"{said[1]} {said[2]}") == pytest.approx([found.arm, found.baseline], abs=5.1e-5)
+
+
 def rare() -> list[list[str]]:
     """Rows of the table of rare targets in docs/content.md."""
     lines = (ROOT / "docs" / "content.md").read_text().splitlines()

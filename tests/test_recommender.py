@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diger.config import CausalConfig, PopularityConfig, SasrecConfig
+from diger.recommender import products
 from diger.recommender.base import (
     GRADIENT_PLACES,
     CodeView,
@@ -165,6 +166,16 @@ def test_products_of_training_are_those_of_torch():
         y.square().sum().backward()
         grads.append((y, inputs.grad, layer.weight.grad, layer.bias.grad))
     torch.testing.assert_close(*grads)
+
+
+@pytest.mark.skipif(products._SWITCH is None, reason="this torch has no such switch")
+def test_products_that_overlap_leave_the_switch_as_it_was():
+    one, other = products._onednn(), products._onednn()
+    for step in (one.__enter__, other.__enter__):
+        step()
+    for cm in (one, other):
+        cm.__exit__(None, None, None)
+    assert products._SWITCH.fp32_precision == products._USUAL != "bf16"
 
 
 def test_later_items_never_change_earlier_terms(model):

@@ -94,8 +94,8 @@ def load_text_encoder(
     """
     wanted = parse_encoder(encoder) if isinstance(encoder, str) else encoder
     library = importlib.util.find_spec("sentence_transformers") is not None
-    small = (device == "cpu" or not library) and _is_default(wanted) and has_small_encoder()
-    small = small and _packaged_default() is not None
+    wanted_small = (device == "cpu" or not library) and _is_default(wanted)
+    small = wanted_small and has_small_encoder() and _packaged_default() is not None
     if not library and not small:
         how = _INSTALL if _is_default(wanted) else _INSTALL_ANY
         raise DigerError(f"encoding text with {wanted.name} needs an extra: {how}")

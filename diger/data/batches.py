@@ -27,7 +27,7 @@ def recurring(n: int) -> int:
     """`n` or a little more (at most an eighth), one of eight sizes between two powers of two.
 
     Batches whose shapes recur find the memory of the last one, where ever new shapes ask the system
-    for pages, and the kernels that were compiled for it: on a CPU an update takes half as long.
+    for pages, and the kernels that were compiled for it (what that is worth: docs/speed.md).
     """
     step = max(1, 1 << max(0, (n - 1).bit_length() - 4))
     return -(-n // step) * step

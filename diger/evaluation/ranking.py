@@ -160,13 +160,13 @@ def rank_split(
     if not len(rows):
         raise DigerError(f"dataset {dataset.name}: no user has a {split} target with a history")
     histories = Histories.before(dataset, at[rows], max_history, device)
-    earlier = Histories.before(dataset, at[rows], dataset.n_events, device)
+    earlier = Histories.before(dataset, at[rows], dataset.n_events, device) if unseen else None
     targets = torch.as_tensor(dataset.events[at[rows]].astype(np.int64), device=device)
     top = torch.empty(len(rows), TOP, dtype=torch.long, device=device)
     rank = torch.empty(len(rows), dtype=torch.long, device=device)
     group_first = torch.empty_like(rank)
     for batch_rows in evaluation_order(histories.length, batch_size):
-        seen = earlier.batch(batch_rows).items if unseen else None
+        seen = None if earlier is None else earlier.batch(batch_rows).items
         ranked = ranker.rank(histories.batch(batch_rows), targets[batch_rows], seen)
         top[batch_rows] = ranked.top
         rank[batch_rows] = ranked.rank

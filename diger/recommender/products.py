@@ -20,6 +20,9 @@ from torch import Tensor, nn
 
 _LARGE = 2**17  # numbers; for a smaller product without gradients the switch is not worth it
 _ACCURACY = 1e-5  # relative; fp32 sums of 256 products come to 3e-7, bfloat16 factors to 2e-3
+_SWITCH: Any = getattr(torch.backends.mkldnn, "matmul", None)  # not in older versions of torch
+# Read once: a thread that read it during another's product would put back what that one had set.
+_USUAL = _SWITCH and _SWITCH.fp32_precision
 
 
 class Linear(nn.Linear):
@@ -67,19 +70,17 @@ class _Product(torch.autograd.Function):
 
 @contextmanager
 def _onednn() -> Iterator[None]:
-    switch = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = switch.fp32_precision
-    switch.fp32_precision = "bf16"
+    _SWITCH.fp32_precision = "bf16"
     try:
         yield
     finally:
-        switch.fp32_precision = before
+        _SWITCH.fp32_precision = _USUAL
 
 
 @functools.cache
 def _onednn_is_exact() -> bool:
     """Whether oneDNN is there and computes in fp32 though it were allowed not to."""
-    if not torch.backends.mkldnn.is_available():
+    if _SWITCH is None or not torch.backends.mkldnn.is_available():
         return False
     a, b = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

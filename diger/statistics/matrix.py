@@ -75,11 +75,11 @@ def ingredients(summary: pd.DataFrame, dataset: str) -> list[Ingredient]:
 
 def corrected(claims: Sequence[Claim]) -> list[Claim]:
     """The claims with p-values Holm-adjusted over all of them; one without p is not counted."""
-    known = [c.difference.p_value for c in claims if c.difference and c.difference.p_value]
-    adjusted = iter(holm(known))
+    raw = [None if c.difference is None else c.difference.p_value for c in claims]
+    adjusted = iter(holm([p for p in raw if p is not None]))
     return [
-        replace(c, adjusted_p=next(adjusted)) if c.difference and c.difference.p_value else c
-        for c in claims
+        c if p is None else replace(c, adjusted_p=next(adjusted))
+        for c, p in zip(claims, raw, strict=True)
     ]
 
 

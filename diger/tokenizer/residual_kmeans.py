@@ -18,7 +18,7 @@ from diger.tokenizer.base import Tokenizer, check_content, float64
 
 
 _CHUNK = 8192  # points a product
-FITTED_ITEMS = 131_072  # 512 a codeword of 256: more of them would hardly move a mean
+FITTED_ITEMS = 131_072  # 512 for each of 256 codewords
 _SAMPLE_PER_CLUSTER = 20  # points a cluster that k-means++ looks at
 
 

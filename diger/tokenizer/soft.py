@@ -53,8 +53,8 @@ class SoftCodes:
 def draw(noise: Noise, like: Tensor) -> Tensor:
     """Noise of the shape of `like`: Gumbel(0, 1), or Gaussian of the same standard deviation."""
     if noise == "gumbel":
-        # Four times as fast on a CPU as by `exponential_`; the floor keeps a uniform 0 finite.
-        return torch.rand_like(like).clamp_(min=1e-20).log_().neg_().log_().neg_()
+        # -log of an exponential variable; the floor keeps a (never quite impossible) 0 finite.
+        return -torch.empty_like(like).exponential_().clamp_(min=1e-20).log_()
     if noise == "gaussian":
         return torch.randn_like(like) * GUMBEL_STD
     return torch.zeros_like(like)
