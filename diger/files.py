@@ -52,7 +52,7 @@ class Staging:
         self.discard()
 
     def publish(self) -> None:
-        """Rename the folder to the target; what was there is removed only afterwards."""
+        """Rename the folder to the target; what was there is discarded afterwards."""
         sync(self.folder)
         aside = _beside(self.target, self._token, "old.tmp")
         replaces = self.target.exists()
@@ -65,12 +65,13 @@ class Staging:
                 with contextlib.suppress(OSError):
                     aside.rename(self.target)
             raise
-        sync(self.target.parent)
         if replaces:
-            shutil.rmtree(aside, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                aside.rename(self.folder)  # half removed, it would return once the target is gone
+        sync(self.target.parent)
 
     def discard(self) -> None:
-        """Remove the temporary folder, where it is not published, and let go of the lock."""
+        """Remove what is not, or no more, at the target, and let go of the lock."""
         shutil.rmtree(self.folder, ignore_errors=True)
         _let_go(self._lock)
 
@@ -97,7 +98,7 @@ def sweep(target: Path) -> None:
     for token, _, folder in list(_leftovers(target)):
         with contextlib.suppress(OSError), _abandoned(target, token) as free:
             if free:
-                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(folder.rename(_beside(target, token, "new.tmp")), ignore_errors=True)
 
 
 def interrupted(parent: Path) -> set[Path]:

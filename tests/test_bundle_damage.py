@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,15 @@ Path.rename = killing
 toys.write_bundle(Path(sys.argv[1]), force=True, seed=1)
 """
 
+KILLED_WHILE_REMOVING_THE_OLD = """
+import shutil
+def killing(folder, **_):
+    Path(folder, "manifest.json").unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+shutil.rmtree = killing
+toys.write_bundle(Path(sys.argv[1]), force=True, seed=1)
+"""
+
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 @pytest.mark.parametrize("reader", [Bundle.open, lambda path: list_bundles(path.parent)[0]])
@@ -190,14 +200,26 @@ toys.write_bundle(Path(sys.argv[1]), force=True, seed=1)
     [(KILLED_WHILE_WRITING, 0), (KILLED_BETWEEN_THE_TWO_RENAMES, 1)],
 )
 def test_killed(tmp_path, bundle, code, seed, reader):
-    start = "import os, sys, signal; from pathlib import Path; import bundle_toys as toys"
-    process = subprocess.run([sys.executable, "-c", start + code, bundle], env=ENVIRONMENT)
-    assert process.returncode == -signal.SIGKILL
+    be_killed(code, bundle)
     left = {p.name.rpartition(".")[2] for p in tmp_path.iterdir()}
     assert {"tmp", "lock"} <= left and bundle.exists() == (seed == 0)
     assert reader(bundle).config["seed"] == seed
     toys.write_bundle(bundle, force=True, seed=2)
     assert [p.name for p in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_what_was_replaced_does_not_return_half_removed(tmp_path, bundle):
+    be_killed(KILLED_WHILE_REMOVING_THE_OLD, bundle)
+    shutil.rmtree(bundle)
+    toys.write_bundle(bundle)
+    assert [p.name for p in tmp_path.iterdir()] == ["one"]
+
+
+def be_killed(code, bundle):
+    start = "import os, sys, signal; from pathlib import Path; import bundle_toys as toys"
+    process = subprocess.run([sys.executable, "-c", start + code, bundle], env=ENVIRONMENT)
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_an_old_bundle_returns_where_the_new_one_is_gone(bundle):

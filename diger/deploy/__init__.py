@@ -2,16 +2,16 @@
 
 from diger.deploy.folder import Built, build
 from diger.deploy.local import check_locally
-from diger.deploy.space import Deployed, deploy, secrets_by_name
+from diger.deploy.space import deploy, host_of, secrets_by_name
 from diger.deploy.window import WINDOWS, Window
 
 __all__ = [
     "WINDOWS",
     "Built",
-    "Deployed",
     "Window",
     "build",
     "check_locally",
     "deploy",
+    "host_of",
     "secrets_by_name",
 ]

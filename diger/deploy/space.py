@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from diger.deploy.folder import BUNDLES, Built
 from diger.deploy.window import Window
 from diger.errors import DigerError
 from diger.hub.address import Address
 from diger.hub.client import Remote, Unreachable, look, talking
-from diger.hub.commit import UNTOUCHED, commit, holds, look_if_there, must_be_known
-from diger.text import printable
+from diger.hub.commit import UNTOUCHED, Change, commit, look_if_there, must_be_known, planned
 
-# What a Space made on the web page may hold before its first window.
-_HARMLESS = {".gitattributes", ".gitignore", "README.md", "app.py", "Dockerfile", "LICENSE"}
 # Folders that are ours in a Space: what is in them and not in ours is of an earlier window.
 _OURS = ("diger/", f"{BUNDLES}/", "diger_app/", "dashboard/")
-_MARK = "diger/__init__.py"
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """What went up, or in a dry run what would.
-
-    commit: None in a dry run. url: its page; host: where the window itself answers, which its share
-    links begin with. exists: None where the Hub could not be asked. sizes: bytes of every file.
-    send, remove: names of files that are not there already, and of those of an earlier window.
-    """
-
-    commit: str | None
-    url: str
-    host: str
-    private: bool
-    exists: bool | None
-    sizes: dict[str, int]
-    send: tuple[str, ...]
-    remove: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def secrets_by_name(names: Sequence[str]) -> dict[str, str]:
@@ -58,7 +34,7 @@ def deploy(
     public: bool = False,
     hardware: str | None = None,
     dry_run: bool = False,
-) -> Deployed:
+) -> Change:
     """Create or update the Space `repo_id` from a built folder.
 
     Args:
@@ -114,43 +90,31 @@ def deploy(
 
 def _plan(
     built: Built, repo_id: str, contents: Mapping[str, bytes], there: Remote | None, public: bool
-) -> Deployed:
-    from huggingface_hub import constants
-
-    files = {} if there is None else there.files
-    notes = built.notes
-    if there is not None:
-        if not there.private and not public:
-            raise DigerError(
-                f"{repo_id} is public: add --public to deploy there, or choose another name. "
-                f"{UNTOUCHED}"
-            )
-        strange = sorted(files.keys() - _HARMLESS)
-        if strange and _MARK not in files:
-            raise DigerError(
-                f"{repo_id} holds something else than a window of DIGER Studio "
-                f"({printable(', '.join(strange[:3]), 80)}): choose another name. {UNTOUCHED}"
-            )
-        if there.private and public:
-            notes = (*notes, "the Space is private and stays so: its settings can change it")
-    owner, _, name = repo_id.partition("/")
-    host = "-".join("".join(c if c.isalnum() else " " for c in f"{owner} {name}").lower().split())
-    return Deployed(
-        commit=None,
-        url=f"{constants.ENDPOINT}/spaces/{repo_id}",
-        host=f"https://{host}.hf.space",
-        private=there.private if there is not None else not public,
-        exists=there is not None,
-        sizes={name: len(data) for name, data in contents.items()},
-        send=tuple(name for name, data in contents.items() if not holds(files, name, data)),
-        remove=tuple(n for n in sorted(files) if n.startswith(_OURS) and n not in contents),
-        notes=notes,
+) -> Change:
+    return planned(
+        repo_id,
+        there,
+        {name: len(data) for name, data in contents.items()},
+        contents.__getitem__,
+        public=public,
+        what="a window of DIGER Studio",
+        mark="diger/__init__.py",
+        ours=lambda name: name.startswith(_OURS),
+        harmless=("app.py", "Dockerfile"),  # of a Space made on the web page
+        kind="space",
+        notes=built.notes,
     )
+
+
+def host_of(repo_id: str) -> str:
+    """Where a Space's window itself answers, which its share links begin with."""
+    words = "".join(c if c.isalnum() else " " for c in repo_id).lower().split()
+    return f"https://{'-'.join(words)}.hf.space"
 
 
 def _prepare(
     there: Remote | None,
-    plan: Deployed,
+    plan: Change,
     window: Window,
     repo_id: str,
     variables: Mapping[str, str],

@@ -1,4 +1,4 @@
-"""One commit to a repository on the Hub, and whether the Hub then holds what was sent.
+"""One commit to a repository on the Hub: planned, made, and whether the Hub then holds it.
 
 Large files go first and nothing that is there already; until the commit nobody sees a change.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diger.bundle.manifest import FileEntry
 from diger.errors import DigerError
 from diger.hub.address import Address
 from diger.hub.client import Kind, Remote, contradicts, current_token, look, status_of, talking
+from diger.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -21,6 +23,86 @@ if TYPE_CHECKING:
 
 UNTOUCHED = "Nothing on the Hub was changed"
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
+# What a repository may hold before anything of ours.
+_HARMLESS = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What went up, or in a dry run what would.
+
+    commit: None in a dry run. url: the repository's page. private: whether only its owner sees it.
+    exists: whether it was there before; None where the Hub could not be asked. sizes: bytes of
+    every file by name. send, remove: names of files that are not there already, and of those of an
+    earlier change. notes: what the owner should know.
+    """
+
+    repo_id: str
+    commit: str | None
+    url: str
+    private: bool
+    exists: bool | None
+    sizes: dict[str, int]
+    send: tuple[str, ...]
+    remove: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def planned(
+    repo_id: str,
+    there: Remote | None,
+    sizes: Mapping[str, int],
+    content: Callable[[str], bytes],
+    *,
+    public: bool,
+    what: str,
+    mark: str,
+    ours: Callable[[str], bool],
+    harmless: Iterable[str] = (),
+    kind: Kind = "model",
+    notes: tuple[str, ...] = (),
+) -> Change:
+    """The change that brings files to a repository; DigerError where it may not be made.
+
+    Args:
+        repo_id: `owner/name`.
+        there: what the repository holds; None where there is none.
+        sizes, content: of the files, by name.
+        public: for everybody to see. A public repository is refused without it.
+        what: the files are, in words. mark: a file that a repository of such always holds.
+        ours: whether a file of this name would be of an earlier change.
+        harmless: names of files that a repository without the mark may hold, beside the usual.
+        kind: of the repository.
+        notes: to begin with.
+    """
+    from huggingface_hub import constants
+
+    files = {} if there is None else there.files
+    if there is not None:
+        if not there.private and not public:
+            raise DigerError(
+                f"{repo_id} is public: add --public to send {what} there, or choose another name. "
+                f"{UNTOUCHED}"
+            )
+        strange = sorted(files.keys() - _HARMLESS - set(harmless))
+        if strange and mark not in files:
+            raise DigerError(
+                f"{repo_id} holds something else than {what} "
+                f"({printable(', '.join(strange[:3]), 80)}): choose another name. {UNTOUCHED}"
+            )
+        if there.private and public:
+            notes = (*notes, "the repository is private and stays so: its settings can change it")
+    return Change(
+        repo_id,
+        commit=None,
+        url=f"{constants.ENDPOINT}/{'spaces/' if kind == 'space' else ''}{repo_id}",
+        private=there.private if there is not None else not public,
+        exists=there is not None,
+        sizes=dict(sizes),
+        send=tuple(name for name in sizes if not holds(files, name, content(name))),
+        remove=tuple(name for name in sorted(files) if ours(name) and name not in sizes),
+        notes=notes,
+    )
 
 
 def look_if_there(api: HfApi, repo_id: str, kind: Kind = "model") -> Remote | None:

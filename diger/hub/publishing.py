@@ -31,36 +31,21 @@ from diger.hub.client import (
     look,
     talking,
 )
-from diger.hub.commit import UNTOUCHED, commit, holds, look_if_there, must_be_known, refuse_token
+from diger.hub.commit import (
+    UNTOUCHED,
+    Change,
+    commit,
+    look_if_there,
+    must_be_known,
+    planned,
+    refuse_token,
+)
 from diger.hub.fetch import local_path
 from diger.names import SID_METHODS
 from diger.text import printable
 
-# What a repository may hold before its first bundle.
-_HARMLESS = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
 NO_SIBLING = "none"
 _LOCAL_PATH = re.compile(r"(?:/|~/|[A-Za-z]:\\|\\\\)[\w .~-]+[/\\].+")
-
-
-@dataclass(frozen=True)
-class Published:
-    """What went up, or in a dry run what would.
-
-    commit: None in a dry run. url: its page. private: whether only its owner sees it.
-    exists: whether the repository was there before; None where the Hub could not be asked.
-    sizes: bytes of every file by name. send, remove: names of files that are not there already, and
-    of those of an earlier bundle. notes: what the owner should know.
-    """
-
-    address: Address
-    commit: str | None
-    url: str
-    private: bool
-    exists: bool | None
-    sizes: dict[str, int]
-    send: tuple[str, ...]
-    remove: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def publish(
@@ -74,7 +59,7 @@ def publish(
     keep_card: bool = False,
     without_text: bool = False,
     dry_run: bool = False,
-) -> Published:
+) -> Change:
     """Publish a bundle as a model repository.
 
     Args:
@@ -117,7 +102,7 @@ def publish(
         if not dry_run or (not isinstance(error, Unreachable) and current_token() is not None):
             raise
         said = f"the Hub could not be asked what is there: {error}"
-        return _plan(release, repo_id, None, public, (*notes, said), asked=False)
+        return replace(_plan(release, repo_id, None, public, (*notes, said)), exists=None)
     plan = _plan(release, repo_id, there, public, notes)
     if tagged is not None and (plan.send or plan.remove or there is None or tagged != there.commit):
         raise DigerError(
@@ -135,55 +120,29 @@ def publish(
 
 
 def _plan(
-    release: Release,
-    repo_id: str,
-    there: Remote | None,
-    public: bool,
-    notes: tuple[str, ...],
-    asked: bool = True,
-) -> Published:
-    """What is to be done to bring `release` to a repository that holds `there`.
-
-    `asked` is False where the Hub could not be asked what is there.
-    """
-    from huggingface_hub import constants
-
-    files = {} if there is None else there.files
-    if there is not None:
-        if not there.private and not public:
-            raise DigerError(
-                f"{repo_id} is public: add --public to publish there, or choose another name. "
-                f"{UNTOUCHED}"
-            )
-        strange = sorted(files.keys() - _HARMLESS)
-        if not there.is_bundle and strange:
-            raise DigerError(
-                f"{repo_id} holds something else than a bundle "
-                f"({printable(', '.join(strange[:3]), 80)}): choose another name. {UNTOUCHED}"
-            )
-        if there.private and public:
-            notes = (*notes, "the repository is private and stays so: its settings can change it")
-    return Published(
-        address=Address(repo_id),
-        commit=None,
-        url=f"{constants.ENDPOINT}/{repo_id}",
-        private=there.private if there is not None else not public,
-        exists=there is not None if asked else None,
-        sizes={name: entry.size for name, entry in sorted(release.entries.items())},
-        send=tuple(n for n in sorted(release.files) if not holds(files, n, release.content(n))),
-        remove=tuple(sorted((files.keys() & BUNDLE_FILES) - release.files.keys())),
+    release: Release, repo_id: str, there: Remote | None, public: bool, notes: tuple[str, ...]
+) -> Change:
+    return planned(
+        repo_id,
+        there,
+        {name: entry.size for name, entry in sorted(release.entries.items())},
+        release.content,
+        public=public,
+        what="a bundle",
+        mark=schema.MANIFEST,
+        ours=BUNDLE_FILES.__contains__,
         notes=notes,
     )
 
 
-def _send(release: Release, plan: Published, there: Remote | None) -> str:
+def _send(release: Release, plan: Change, there: Remote | None) -> str:
     """Carry out a plan; the commit that holds the release afterwards."""
-    repo_id = plan.address.repo_id
+    repo_id = plan.repo_id
     doing = f"publishing {repo_id}"
     if there is None:
         with talking(doing, safe=UNTOUCHED) as api:
             api.create_repo(repo_id, private=plan.private)
-            there = look(api, plan.address)
+            there = look(api, Address(repo_id))
     if not plan.send and not plan.remove:
         return there.commit
     send = {name: release.content(name) for name in plan.send}

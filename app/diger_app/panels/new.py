@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from diger.content.models import has_small_encoder, install_hint
+from diger.content.models import INSTALL, has_small_encoder
 from diger.errors import DigerError
 from diger_app.library import Library
 from diger_app.panels.common import results, said, sid_columns, with_state
@@ -28,7 +28,7 @@ STATE = (
     "only_new",
 )
 NO_ENCODER = (
-    f"Naming a new item needs the text encoder (100 MB): {install_hint()}, then start the app "
+    f"Naming a new item needs the text encoder (100 MB): {INSTALL}, then start the app "
     "again. Everything else works without."
 )
 

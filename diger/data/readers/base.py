@@ -7,7 +7,8 @@ text is read in the second, for the items that survived filtering.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,6 +25,13 @@ class EventBatch(NamedTuple):
     users: list[str]
     items: list[str]
     times: list[float]
+
+
+def batches(events: Iterable[tuple[str, str, float]]) -> Iterator[EventBatch]:
+    """Users, items and times one by one, gathered."""
+    source = iter(events)
+    while gathered := list(islice(source, BATCH)):
+        yield EventBatch(*map(list, zip(*gathered, strict=True)))
 
 
 class ItemRecord(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diger.data.folder import read_json
-from diger.data.readers.base import BATCH, EventBatch, ItemRecord, Progress, Reader, only_file
+from diger.data.readers.base import EventBatch, ItemRecord, Progress, Reader, batches, only_file
 from diger.data.readers.records import clean, names
 from diger.errors import DigerError
 
@@ -43,21 +43,16 @@ class LetterReader(Reader):
 
     def events(self) -> Iterator[EventBatch]:
         """See `Reader.events`."""
-        batch = EventBatch([], [], [])
+        return batches(self._each_event())
+
+    def _each_event(self) -> Iterator[tuple[str, str, float]]:
         for user, items in self._read(self._events).items():
             if not isinstance(items, list):
                 raise DigerError(
                     f"{self._events} user {user!r}: expected a list of items, oldest first"
                 )
             for position, item in enumerate(items):
-                batch.users.append(user)
-                batch.items.append(self._item_id(item, user))
-                batch.times.append(float(position))
-            if len(batch.users) >= BATCH:
-                yield batch
-                batch = EventBatch([], [], [])
-        if batch.users:
-            yield batch
+                yield user, self._item_id(item, user), float(position)
 
     def items(self, wanted: set[str]) -> Iterator[ItemRecord]:
         """See `Reader.items`."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from diger.data.readers.base import (
-    BATCH,
     EventBatch,
     ItemRecord,
     Progress,
     Reader,
+    batches,
     only_file,
     with_gz,
 )
@@ -61,17 +61,13 @@ class RecordsReader(Reader):
 
     def events(self) -> Iterator[EventBatch]:
         """See `Reader.events`."""
-        batch = EventBatch([], [], [])
+        return batches(self._each_event())
+
+    def _each_event(self) -> Iterator[tuple[str, str, float]]:
         for number, event in objects(self._events, self.progress, literals=self.literals):
             where = f"{self._events} line {number}"
-            batch.users.append(self._id(event, self.user_keys, where))
-            batch.items.append(self._id(event, self.item_keys, where))
-            batch.times.append(self._time(event, where))
-            if len(batch.users) == BATCH:
-                yield batch
-                batch = EventBatch([], [], [])
-        if batch.users:
-            yield batch
+            user, item = (self._id(event, keys, where) for keys in (self.user_keys, self.item_keys))
+            yield user, item, self._time(event, where)
 
     def items(self, wanted: set[str]) -> Iterator[ItemRecord]:
         """See `Reader.items`."""

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diger.data.readers.base import BATCH, EventBatch, Progress
+from diger.data.readers.base import EventBatch, Progress, batches
 from diger.errors import DigerError, did_you_mean
 
 # Stream a text file, gzipped or not, line by line, with a clear error for all that can be broken.
@@ -197,8 +197,10 @@ class Table:
             ) from None
 
     def events(self, user: int, item: int, time: int) -> Iterator[EventBatch]:
-        """Yield batches from the columns at these positions."""
-        batch = EventBatch([], [], [])
+        """Batches from the columns at these positions."""
+        return batches(self._each_event(user, item, time))
+
+    def _each_event(self, user: int, item: int, time: int) -> Iterator[tuple[str, str, float]]:
         for number, fields in self.rows():
             if not fields[user] or not fields[item]:
                 empty = self.header[item if fields[user] else user]
@@ -206,14 +208,7 @@ class Table:
                     f"{self.path} {self.unit} {number}: {empty} is empty; correct or delete the "
                     f"{self.unit}"
                 )
-            batch.users.append(fields[user])
-            batch.items.append(fields[item])
-            batch.times.append(self._number(fields[time], number, time))
-            if len(batch.users) == BATCH:
-                yield batch
-                batch = EventBatch([], [], [])
-        if batch.users:
-            yield batch
+            yield fields[user], fields[item], self._number(fields[time], number, time)
 
     def _number(self, text: str, line: int, column: int) -> float:
         value = seconds(text)
