@@ -16,6 +16,9 @@ TERMS: dict[str, str] = {
     "the recommendation loss reaches it.",
     "shuffled": "A control: no tokenizer trains; items change codes at random, as many and as "
     "often as in joint training.",
+    "reassigned": "A control: no tokenizer trains; now and then each item takes, of the codes "
+    "nearest to its content, those under which the recommender expects it most where it was a "
+    "target.",
     "ste": "Differentiable with a plain straight-through estimator: no noise, no soft update.",
     "sasrec": "A baseline without semantic IDs: a causal transformer over items that scores every "
     "item by its own embedding.",

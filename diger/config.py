@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from diger.errors import DigerError, did_you_mean
-from diger.names import BACKBONES, BASELINES, JOINT_METHODS, Method
+from diger.names import BACKBONES, BASELINES, JOINT_METHODS, NOISELESS, Method
 from diger.text import printable
 from diger.tokenizer.config import TokenizerConfig
 from diger.toml import parse_toml, read_toml
@@ -284,6 +284,8 @@ class JointConfig(Config):
             without.
         changes: of method "shuffled": for each epoch, the shares of items that get another code at
             each level when it ends; nothing changes after the last epoch named.
+        nearest: of method "reassigned": of how many SIDs nearest to its content an item may take
+            the one under which the recommender expects it most (`diger.training.renaming`).
         uncertainty: exploration noise and its decay.
     """
 
@@ -306,6 +308,7 @@ class JointConfig(Config):
     mixing: Annotated[float, Field(ge=0)] = 0.0
     balance: Annotated[float, Field(ge=0)] = 0.0
     changes: tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...] = ()
+    nearest: Annotated[int, Field(ge=0, le=64)] = 0
     uncertainty: UncertaintyConfig = UncertaintyConfig()
 
 
@@ -383,9 +386,15 @@ class Recipe(Config):
                 "have none"
             )
         noisy = self.joint.uncertainty
-        if (self.method == "shuffled") != bool(self.joint.changes):
+        for method, key in (("shuffled", "changes"), ("reassigned", "nearest")):
+            if (self.method == method) != bool(getattr(self.joint, key)):
+                raise ValueError(
+                    f'joint.{key} and method = "{method}" go together: give both or neither'
+                )
+        if self.method == "reassigned" and not self.tokenizer.distinct:
             raise ValueError(
-                'joint.changes and method = "shuffled" go together: it says how many codes change'
+                'method "reassigned" gives every item codes of its own; write '
+                "tokenizer.distinct = true"
             )
         if any(len(shares) != self.tokenizer.levels for shares in self.joint.changes):
             raise ValueError(
@@ -396,9 +405,7 @@ class Recipe(Config):
                 f'method "{self.method}" has no recommendation gradient to balance; write '
                 "joint.balance = 0"
             )
-        if self.method in ("detached", "ste", "shuffled") and {noisy.noise, noisy.decay} != {
-            "none"
-        }:
+        if self.method in NOISELESS and {noisy.noise, noisy.decay} != {"none"}:
             raise ValueError(
                 f'method "{self.method}" has no noise, and [joint.uncertainty] says noise = '
                 f'"{noisy.noise}", decay = "{noisy.decay}"; write "none" for both, or method = '
@@ -569,7 +576,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         result.pop("joint", None)
     joint, asked = result.get("joint"), changes.get("joint")
     own_noise = isinstance(asked, dict) and "uncertainty" in asked
-    if method in ("detached", "ste", "shuffled") and isinstance(joint, dict) and not own_noise:
+    if method in NOISELESS and isinstance(joint, dict) and not own_noise:
         # What noise the base has is another method's.
         result["joint"] = {key: value for key, value in joint.items() if key != "uncertainty"}
     return result

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Method = Literal["static", "detached", "shuffled", "differentiable", "ste", "popularity", "sasrec"]
+Method = Literal[
+    "static",
+    "detached",
+    "shuffled",
+    "reassigned",
+    "differentiable",
+    "ste",
+    "popularity",
+    "sasrec",
+]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 BASELINES: tuple[Method, ...] = ("popularity", "sasrec")
@@ -22,8 +31,9 @@ BACKBONES = {
 takes no torch; a new one is one file and one line here."""
 SID_METHODS: tuple[Method, ...] = tuple(m for m in METHODS if m not in BASELINES)
 JOINT_METHODS: tuple[Method, ...] = tuple(m for m in SID_METHODS if m != "static")
-"""Methods whose tokenizer goes on training beside the recommender; static is what they challenge,
+"""Methods whose SIDs change beside the recommender; static is what they challenge,
 the differentiable one first."""
+NOISELESS: tuple[Method, ...] = ("detached", "shuffled", "reassigned", "ste")
 CHALLENGERS: tuple[Method, ...] = ("differentiable", "detached", "ste")
 
 

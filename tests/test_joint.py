@@ -27,6 +27,7 @@ from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.suffix import assign_suffix
 from diger.training.drift import SidWatch
 from diger.training.joint import JointTask
+from diger.training.renaming import Shuffled, nearest_codes, one_each
 from diger.training.task import StaticTask, count_updates, paced
 from diger.uncertainty.config import NO_UNCERTAINTY, UncertaintyConfig
 
@@ -54,6 +55,7 @@ def make_task(
     config: JointConfig = EVERYWHERE,
     kind: str = "residual-kmeans",
     suffix_size: int = 30,
+    renaming: Any = None,
 ) -> JointTask:
     tokenizer, x = make_tokenizer(kind)
     codes = tokenizer.assign(x).numpy()
@@ -72,6 +74,7 @@ def make_task(
         popularity=np.arange(ITEMS),
         beam=20,
         alignment=0.5,
+        renaming=renaming,
     )
 
 
@@ -219,8 +222,10 @@ def test_balance_pushes_from_a_code_that_is_used_too_much():
 
 
 def test_shuffled_changes_as_many_codes_as_told_and_none_after():
-    config = JointConfig(changes=((0.2, 0.5), (0.0, 0.2)), uncertainty=NO_UNCERTAINTY)
-    task = make_task("shuffled", config)
+    tokenizer, x = make_tokenizer()
+    changes = ((0.2, 0.5), (0.0, 0.2))
+    dealt = Shuffled(changes, tokenizer, x, tokenizer.assign(x), distinct=False)
+    task = make_task("shuffled", JointConfig(uncertainty=NO_UNCERTAINTY), renaming=dealt)
     task.loss(batch())[0].backward()
     assert task.tokenizer.codebooks.grad is None
     for most in ((6, 15), (0, 6), (0, 0)):
@@ -234,6 +239,41 @@ def test_shuffled_changes_as_many_codes_as_told_and_none_after():
         assert all(
             torch.equal(a.sort()[0], b.sort()[0]) for a, b in zip(after.T, before.T, strict=True)
         )
+
+
+def test_nearest_codes_are_the_nearest_and_each_item_gets_its_own():
+    tokenizer, x = make_tokenizer()
+    found = nearest_codes(tokenizer, x, SIZE**LEVELS)  # wide enough to find them all
+    where = tokenizer.lookup(found.flatten(0, 1)).reshape(ITEMS, -1, WIDTH)
+    far = (x[:, None] - where).square().sum(-1)
+    assert (far.diff(dim=1) >= -1e-5).all()
+    own = torch.tensor([[0, 0], [0, 1], [1, 0]])
+    wanted = torch.tensor([[0, 1], [1, 1], [0, 1]])  # the first and the third want the second's
+    value = torch.tensor([[-3.0, -1.0], [-1.0, -2.0], [-5.0, -1.0]])
+    codes = one_each(torch.stack([own, wanted], dim=1), value)
+    # The third gains most by it; the second makes room, the first has nowhere to go.
+    assert codes.tolist() == [[0, 0], [1, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("welcome", [True, False])
+def test_reassignment_is_kept_where_validation_expects_no_less(place, monkeypatch, caplog, welcome):
+    """The rule by itself: a judge that likes the change keeps it, one that does not refuses it."""
+    from diger.training.renaming import Reassigned
+
+    caplog.set_level(logging.INFO)
+    judged = iter([1.0, 0.5 if welcome else 2.0] * 9)
+    monkeypatch.setattr(Reassigned, "_judged", lambda *_: next(judged))
+    joint = {"nearest": 4, "uncertainty": {"noise": "none", "decay": "none"}}
+    own = {"codebook_size": 16, "distinct": True}
+    recipe = place.recipe(
+        method="reassigned", joint=joint, tokenizer=own, training={"epochs": 2, "patience": 2}
+    )
+    out = place.train(f"reassigned-{welcome}", recipe)
+    items = Bundle.open(out).items
+    moved = (items[CODES].to_numpy() != items[START_CODES].to_numpy()).any(1).mean()
+    assert (moved > 0) == welcome
+    assert not items.duplicated(CODES).any() and (items["suffix"] == 0).all()
+    assert ("kept" if welcome else "refused") in caplog.text
 
 
 def test_refresh_follows_the_codebooks_and_keeps_suffixes():
@@ -442,6 +482,7 @@ FROM_FILE = {"kind": "file", "file": {"path": "x"}}
         ("differentiable", {"temperature": 0.0}, {}, "joint.temperature: .*0"),
         ("static", {}, {}, 'method "static" trains no SIDs'),
         ("shuffled", {}, {}, "joint.changes and method"),
+        ("reassigned", {"nearest": 4}, {}, "codes of its own; write tokenizer.distinct"),
         ("shuffled", {"changes": [[0.1]]}, {}, "needs 3 shares, one a level"),
         ("detached", {"balance": 1.0}, {}, "no recommendation gradient to balance"),
         ("differentiable", {}, {"tokenizer": FROM_FILE}, "needs a tokenizer to train"),

@@ -179,6 +179,11 @@ OTHERS = {
             "uncertainty": {"noise": "none", "decay": "none"},
         },
     },
+    "reassigned": {
+        "method": "reassigned",
+        "tokenizer": {"distinct": True},
+        "joint": {"nearest": 4, "uncertainty": {"noise": "none", "decay": "none"}},
+    },
     "sampled": joint(forward="sampled", settle=0.7, uncertainty={"decay": "sdud+frqud"}),
 }
 

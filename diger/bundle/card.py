@@ -148,6 +148,8 @@ _METHODS = {
     "gradient of the recommendation loss reached it.",
     "shuffled": "A control: items changed their codes at random, as many and as often as in joint "
     "training.",
+    "reassigned": "A control: now and then each item took, of the codes nearest to its content, "
+    "those under which the recommender expected it most; no gradient reached the codebooks.",
     "differentiable": "Tokenizer and recommender were trained jointly: the recommendation loss "
     "reached the codebooks.",
     "ste": "Tokenizer and recommender were trained jointly with a plain straight-through "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # One colour and one mark a method, the same in every window, on light, dark and paper.
 #
-# The colours were searched for: a blue, an orange and four more, each with a contrast of at least
+# The colours were searched for: a blue, an orange and five more, each with a contrast of at least
 # 3:1 both with white and with the dark theme's ground, as far apart as that allows for people with
 # protanopia, deuteranopia and tritanopia (a test measures both). Text never wears them, and colour
 # is never the only signal: a method also has a mark and a dash.
@@ -12,9 +12,10 @@ from __future__ import annotations
 METHOD_COLOURS: dict[str, str] = {
     "static": "#1F5EEB",  # blue
     "differentiable": "#D27408",  # orange
-    "detached": "#A456C4",  # purple
+    "detached": "#A27FF5",  # violet
     "ste": "#C80F2F",  # crimson
-    "shuffled": "#D272BA",  # pink
+    "shuffled": "#C17BB8",  # pink
+    "reassigned": "#A81BA5",  # plum
     "sasrec": "#26A065",  # green
     "popularity": "#687377",  # grey
 }
@@ -24,6 +25,7 @@ METHOD_MARKS: dict[str, str] = {
     "detached": "■",
     "ste": "◆",
     "shuffled": "✕",
+    "reassigned": "⬢",
     "sasrec": "✚",
     "popularity": "▼",
 }
@@ -36,6 +38,7 @@ METHOD_SHAPES: dict[str, str] = {
     "detached": "square",
     "ste": "diamond",
     "shuffled": "stroke",
+    "reassigned": "M0,-.5L.43,-.25L.43,.25L0,.5L-.43,.25L-.43,-.25Z",
     "sasrec": "cross",
     "popularity": "triangle-down",
 }
@@ -45,6 +48,7 @@ METHOD_DASHES: dict[str, list[int]] = {
     "detached": [8, 3],
     "ste": [3, 3],
     "shuffled": [1, 3],
+    "reassigned": [6, 2, 1, 2],
     "sasrec": [10, 3, 2, 3],
     "popularity": [2, 4],
 }

@@ -27,6 +27,7 @@ _TRAINING = (
     ("static", "differentiable"),
     ("static", "ste"),
     ("static", "shuffled"),
+    ("static", "reassigned"),
 )
 
 

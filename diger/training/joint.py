@@ -4,11 +4,11 @@
 
 `detached` trains the tokenizer by its own losses only; in `differentiable` the recommendation loss
 reaches it through soft, noisy codes (`diger.tokenizer.soft`); `ste` lets it reach the chosen
-codeword alone, without noise; `shuffled` trains no tokenizer and deals codes at random, as
-many and as often as another run changed. Every distinct item of a batch is tokenised once. All SIDs
-are assigned anew every `refresh` updates, without noise, with suffixes that stay where they can;
-the catalogue's trie follows. Everything that decides the run lies in parameters and buffers of one
-module, so that a saved state is complete.
+codeword alone, without noise; `shuffled` and `reassigned` train no tokenizer and change codes
+without a gradient (`diger.training.renaming`). Every distinct item of a batch is tokenised once.
+All SIDs are assigned anew every `refresh` updates, without noise, with suffixes that stay where
+they can; the catalogue's trie follows. Everything that decides the run lies in parameters and
+buffers of one module, so that a saved state is complete.
 
 What moves, beside the codewords: the items themselves. An item is x = content M + o, with o a free
 vector of its own (`offsets`) and M one linear map for all (`mixing`). Where labels carry a gradient
@@ -38,13 +38,13 @@ from diger.evaluation.ranking import Ranker
 from diger.recommender.base import CodeView, Recommender
 from diger.tokenizer.base import Tokenizer
 from diger.tokenizer.build import TokenizerConfig, assign_catalogue
-from diger.tokenizer.distinct import distinct_codes
 from diger.tokenizer.soft import calibrate, soft_codes
 from diger.tokenizer.stats import collision_groups
 from diger.tokenizer.suffix import assign_suffix
 from diger.tokenizer.trie import Trie
 from diger.training import distributed
 from diger.training.drift import SidWatch
+from diger.training.renaming import Renaming
 from diger.training.task import decayed_groups, recommendation_loss
 from diger.uncertainty.base import Decay, build_decay
 
@@ -118,7 +118,7 @@ def _float32(x: Tensor) -> torch.autocast:
 
 
 class JointTask:
-    """Methods `detached`, `differentiable` and `ste`; see the module's text."""
+    """The joint methods; see the module's text."""
 
     def __init__(
         self,
@@ -135,8 +135,10 @@ class JointTask:
         decoding: Mode = "beam",
         smoothing: float = 0.0,
         alignment: float = 0.0,
+        renaming: Renaming | None = None,
     ) -> None:
         self.method = method
+        self.renaming = renaming  # in place of a tokenizer that trains
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
@@ -154,12 +156,12 @@ class JointTask:
             scale = torch.ones(tokenizer.levels, device=content.device)
         self.module = JointModule(model, tokenizer, self.decay, sids, scale, content, config)
         tokenizer.requires_grad_(False)
-        tokenizer.codebooks.requires_grad_(method != "shuffled")
+        tokenizer.codebooks.requires_grad_(renaming is None)
         if config.train_encoder:
             tokenizer.requires_grad_(True)
         self.watch = SidWatch(sids[:, :-1].cpu().numpy(), popularity, size)
         self._places = frozenset(config.gradients)
-        self._settled = method == "shuffled"  # its tokenizer never moves
+        self._settled = False
         self._index()
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -200,7 +202,7 @@ class JointTask:
         unique, index = batch.distinct()
         cached = self.module.sids[unique]
         plain_view = CodeView(cached, frequency=batch.frequency(unique))
-        if self._settled:
+        if self._settled or self.renaming is not None:
             return self._recommendation(plain_view, index, batch)
         x = self.module.items(unique)
         assigned = cached[:, : self.tokenizer.levels]
@@ -268,19 +270,19 @@ class JointTask:
         done = update / updates
         self.decay.begin_update(done)
         settle = self.config.settle < 1 and update >= math.ceil(self.config.settle * updates)
-        if settle and not self._settled:
+        if settle and not self._settled and self.renaming is None:
             self.refresh()
-        self._settled = settle or self.method == "shuffled"
+        self._settled = settle
 
     def end_update(self, update: int) -> None:
         """Told after update number `update`, from 1; refreshes SIDs when it is time."""
         every = self.config.refresh
-        if every and update % every == 0 and not self._settled:
+        if every and update % every == 0 and not self._settled and self.renaming is None:
             self.refresh()
 
     def end_epoch(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """SIDs refreshed; the epoch's drift and collisions, and a record of every level."""
-        if not self._settled or self.method == "shuffled":
+        if not self._settled:
             self.refresh()
         codes, last = self.module.sids[:, :-1], self.module.epoch_codes
         row, levels = self.watch.epoch(codes.cpu().numpy(), last.cpu().numpy())
@@ -293,12 +295,15 @@ class JointTask:
     def refresh(self) -> None:
         """Assign every item's SID from the tokenizer as it is now, without noise."""
         old = self.module.sids.cpu().numpy()
-        if self.method == "shuffled":
-            assigned = self._shuffled(old[:, :-1])
+        if self.renaming is not None:
+            training = self.model.training
+            assigned = self.renaming(self.model.eval(), self.module.sids, self.watch.epochs)
+            self.model.train(training)
         else:
             assigned = assign_catalogue(self.tokenizer, self.naming, self.module.items())
         codes = distributed.alike(assigned).cpu().numpy()
         if (codes == old[:, :-1]).all():
+            self.model.know_catalogue(self.trie)  # a renaming may have shown it another
             return
         try:
             suffix = assign_suffix(codes, old[:, -1], old[:, :-1], size=self.model.sizes[-1])
@@ -311,25 +316,6 @@ class JointTask:
         full = np.concatenate([codes, suffix[:, None]], axis=1)
         self.module.sids.copy_(torch.from_numpy(full))
         self._index()
-
-    def _shuffled(self, codes: np.ndarray) -> Tensor:
-        """Codes (items, levels) of which as many as `changes` says change hands at every level.
-
-        The items are drawn once, so that one that loses its first code loses the others too, as
-        items that move do; a level's codes are dealt again among its items, so that usage stays.
-        """
-        epoch = self.watch.epochs
-        codes = codes.copy()
-        if epoch < len(self.config.changes):
-            rng = np.random.default_rng([epoch, int(self.watch.start.sum())])
-            order = rng.permutation(len(codes))
-            for level, share in enumerate(self.config.changes[epoch]):
-                rows = order[: round(share * len(codes))]
-                codes[rows, level] = codes[np.roll(rows, 1), level]
-        shuffled = torch.from_numpy(codes).to(self.module.sids.device)
-        if self.naming.distinct:
-            return distinct_codes(self.tokenizer, self.module.content, shuffled)
-        return shuffled
 
     def restored(self, records: list[dict[str, Any]]) -> None:
         """Told after weights and SIDs were loaded, with the epochs' records so far."""

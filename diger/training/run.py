@@ -40,6 +40,7 @@ from diger.training.environment import code_version
 from diger.training.export import RunRecord, write_bundle
 from diger.training.joint import JointTask
 from diger.training.loop import EpochEvent, FitResult, fit, peak_memory
+from diger.training.renaming import Reassigned, Renaming, Shuffled
 from diger.training.sids import Content, Sids, load_content, make_sids, sids_of_bundle
 from diger.training.task import (
     SasrecTask,
@@ -332,19 +333,28 @@ def _sid_task(job: _Job, sids: Sids, model: Recommender) -> Task:
     histories = training_histories(
         model.prefix_examples, job.dataset, training.max_history, torch.device("cpu")
     )
+    tokenizer, vectors = sids.tokenizer.to(device), torch.from_numpy(content.vectors).to(device)
+    renaming: Renaming | None = None
+    if recipe.method == "shuffled":
+        start, distinct = sids.full[:, :-1], recipe.tokenizer.distinct
+        renaming = Shuffled(recipe.joint.changes, tokenizer, vectors, start, distinct)
+    elif recipe.method == "reassigned":
+        nearest, longest = recipe.joint.nearest, training.max_history
+        renaming = Reassigned(nearest, tokenizer, vectors, job.dataset, longest)
     return JointTask(
         method=recipe.method,
         config=paced(recipe.joint, count_updates(len(histories), training)),
         model=model,
-        tokenizer=sids.tokenizer.to(device),
+        tokenizer=tokenizer,
         naming=recipe.tokenizer,
         sids=sids.full.to(device),
-        content=torch.from_numpy(content.vectors).to(device),
+        content=vectors,
         popularity=job.dataset.training_popularity(),
         beam=beam,
         decoding=decoding,
         smoothing=training.label_smoothing,
         alignment=training.alignment,
+        renaming=renaming,
     )
 
 
