@@ -122,6 +122,8 @@ def test_dropping_weights_leaves_the_results_to_the_byte(tmp_path, trained):
     assert changed == {"README.md"}
     assert "carries no weights" in after.card and "diger.load" not in after.card
     assert strip_weights(path).hash == after.hash
+    bare = strip_weights(path, lists=False)
+    assert after.manifest.files.keys() - bare.manifest.files.keys() == {"topk.parquet"}
 
 
 def test_the_table_by_hand(trained):

@@ -220,16 +220,17 @@ def _plain(value: Any, where: str) -> Any:
 # From a complete bundle to a results-only one, in the same place.
 
 
-def strip_weights(path: Path) -> Bundle:
+def strip_weights(path: Path, lists: bool = True) -> Bundle:
     """Drop weights and vectors of the bundle at `path`, and say so on its card.
 
-    The results stay as they are, to the byte. A results-only bundle is left alone. Whatever
-    happens, the path holds a whole bundle of one kind or the other.
+    The results stay as they are, to the byte, but for the users' lists where `lists` are not to be
+    kept. A bundle without either is left alone. Whatever happens, the path holds a whole bundle of
+    one kind or the other.
     """
     bundle = Bundle.open(path)
-    if bundle.kind == "results-only":
+    there = set(bundle.manifest.files) - (set() if lists else {schema.TOPK})
+    if bundle.kind == "results-only" and there == set(bundle.manifest.files):
         return bundle
-    there = bundle.manifest.files
     with BundleWriter(path, force=True) as writer:
         writer.json(schema.CONFIG, bundle.config)
         writer.json(schema.METRICS, bundle.metrics)

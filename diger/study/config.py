@@ -74,8 +74,8 @@ class StudyClaims(Config):
 class StudyHead(Config):
     """The top of the file.
 
-    Of the arms in `complete` the first listed seed keeps its weights, all else being results-only;
-    None keeps everything.
+    Of the arms in `complete` the first listed seed keeps its weights, all else being results-only
+    and, but for the two arms of the claim, without the users' lists; None keeps everything.
     """
 
     name: str  # names the files of its tables

@@ -28,6 +28,7 @@ class Run:
     sids_from: str | None  # key of a run whose bundle it needs
     start_from: str | None  # key of a run whose bundle it needs
     complete: bool  # whether its bundle keeps its weights
+    lists: bool  # whether a bundle without weights keeps the users' lists: to compare, as declared
     half: bool  # whether in half precision
 
     @property
@@ -55,6 +56,7 @@ def grid(study: Study) -> list[Run]:
             start_from=f"{name}/{arm.start_from}/{seed}" if arm.start_from else None,
             complete=study.complete is None
             or (arm.name in study.complete and seed == arm.seeds[name][0]),
+            lists=study.claims is None or arm.name in (study.claims.baseline, study.claims.arm),
             half=study.half,
         )
         for name, dataset in study.datasets.items()

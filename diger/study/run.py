@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from diger.bundle import schema
 from diger.bundle.writer import strip_weights
 from diger.errors import Busy, DigerError, Stopped
 from diger.study.grid import Run
@@ -180,12 +181,14 @@ class _Work:
             )
 
     def tidy(self) -> None:
-        """Drop the weights that are not kept and that no run of the study still needs."""
+        """Drop what is not kept: weights that no run of the study still needs, and lists."""
         for key, cell in self.cells.items():
-            bundle = cell.bundle
-            spare = bundle is not None and bundle.kind == "complete" and not cell.run.complete
-            if spare and dependents_done(cell.run, self.cells):
+            bundle, run = cell.bundle, cell.run
+            if bundle is None or run.complete or not dependents_done(run, self.cells):
+                continue
+            spare_lists = not run.lists and schema.TOPK in bundle.manifest.files
+            if bundle.kind == "complete" or spare_lists:
                 try:
-                    self.cells[key] = replace(cell, bundle=strip_weights(cell.run.out))
+                    self.cells[key] = replace(cell, bundle=strip_weights(run.out, run.lists))
                 except DigerError as error:
                     self.watcher.say(f"weights kept: {error}")
