@@ -128,6 +128,7 @@ def _visible_filters(lens: Lens) -> None:
         "arms: " + (", ".join(map(markdown, lens.view.arms)) or _default_arms(lens)),
         f"metric: {markdown(lens.view.metric)} on the test split",
     ]
+    words += lens.legend(runs)
     several = runs.groupby("dataset")["fingerprint"].nunique()
     for dataset in several[several > 1].index:
         words.append(f"{markdown(dataset)} is there in {several[dataset]} versions of its data")

@@ -29,9 +29,9 @@ TERMS: dict[str, str] = {
     "arm": "Method, decay and noise. Two runs are seeds of one arm only if everything else is the "
     "same: data, recipe, backbone, decoding.",
     "lift": "Change of a mean relative to the baseline: arm / baseline - 1.",
-    "interval": "95 % bootstrap interval: seeds are drawn with replacement, then users, both arms "
-    "keeping the same seeds and users. With few seeds it is a guide, which is why every seed's "
-    "difference is shown. One seed has no interval.",
+    "interval": "95 % interval that p goes with. It spans a bootstrap over seeds, then users, both "
+    "arms keeping the same, and a t-interval over the seeds' differences. With few seeds it is a "
+    "guide, so every seed's difference is shown; with one seed or two there is none.",
     "verdict": "Better or worse only if the Holm-adjusted p is at most 0.05, at least 3 seeds "
     "stand behind it, and every seed points the same way. p is the larger of the bootstrap's and "
     "of a t-test over the seeds' differences.",

@@ -121,6 +121,11 @@ class Lens:
         compared = set(self.summary.loc[self.summary["method"] == self.view.challenger, "dataset"])
         return next((one for one in self.datasets if one in compared), self.datasets[0])
 
+    def legend(self, runs: pd.DataFrame) -> tuple[str, ...]:
+        """What a part of the arms' names stands for, where one has it."""
+        both = runs["arm"].str.contains(" on both").any()
+        return ("“on both”: SIDs made of text and behaviour",) if both else ()
+
     def title(self, dataset: str) -> str:
         """A dataset's title, saying so where it is simulated."""
         rows = self.library.summary[self.library.summary["dataset"] == dataset]

@@ -56,8 +56,9 @@ def show_slide(page: Page, lens: Lens) -> None:
         else:
             spec = {**_sized(figure), "description": named}
             st.vega_lite_chart(spec, width="content", theme=None)
-    if panel.notes:
-        st.caption(markdown(panel.notes[0]))
+    shown = lens.runs[lens.runs["hash"].isin(panel.hashes)]
+    notes = [*panel.notes[:1], *(f"{words}." for words in lens.legend(shown))]
+    st.caption(markdown(" ".join(notes)))
     _buttons(lens, place, number)
 
 

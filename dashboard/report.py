@@ -158,10 +158,11 @@ def sections(
 
 def _about(lens: Lens) -> str:
     real = [lens.title(d) for d in lens.datasets]
+    legend = "".join(f" {words}." for words in lens.legend(lens.runs))
     return (
         f'<p class="faint">DIGER Studio, {date.today():%d %B %Y}. {len(lens.runs)} runs on '
         f"{_escaped(', '.join(real))}. Test split, metric {_escaped(lens.view.metric)} where "
-        "one is shown.</p>"
+        f"one is shown.{_escaped(legend)}</p>"
     )
 
 

@@ -92,8 +92,10 @@ def show_table(
         for name, form in formats.items()
         if name in table.columns and pd.api.types.is_numeric_dtype(table[name])
     }
-    if "arm" in table.columns:
-        config["arm"] = st.column_config.TextColumn(width=330)  # no name is cut
+    if "arm" in table.columns:  # no name is cut, not on a phone either
+        config["arm"] = st.column_config.TextColumn(
+            width=min(330, 16 + 7 * int(table["arm"].str.len().max()))
+        )
     shown: pd.DataFrame | Styler = table
     if best is not None:
         shown = table.style.apply(lambda _: best.map(_BOLD.__getitem__), axis=None)

@@ -215,7 +215,7 @@ def test_one_seed_says_so_and_has_no_interval(tmp_path):
     assert "one seed" in found["main_metric"].finding
     table = found["main_metric"].figures[0].table
     assert table["low"].isna().all() and "one seed" in table["label"].iloc[0]
-    assert re.search("one seed|no slice has 200 users", found["by_popularity"].finding)
+    assert re.search("too few seeds|no slice has 200 users", found["by_popularity"].finding)
 
 
 def test_unlike_data_is_refused_with_the_reason_and_the_cell_stays_blank(tmp_path):

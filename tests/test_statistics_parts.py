@@ -12,7 +12,7 @@ from diger.statistics.sids import changed_items, changes, flows
 from diger.statistics.slices import overlap_at_k, slice_differences, won_and_lost
 
 
-def paired(seeds=2):
+def paired(seeds=3):
     """The baseline finds nobody; the arm finds at rank 1 those with a short history."""
     user = np.arange(400)
     cold = user % 2 == 0
@@ -36,10 +36,10 @@ def test_slices_by_hand():
         assert part["users"].sum() == 400, kind
 
 
-def test_slices_of_one_seed_get_no_verdict_and_no_interval():
-    frame = slice_differences(paired(seeds=1), "ndcg@10")
+def test_slices_of_too_few_seeds_get_no_verdict_and_no_interval():
+    frame = slice_differences(paired(seeds=2), "ndcg@10")
     big = frame[frame["users"] >= 200]
-    assert set(big["verdict"]) == {"one seed"} and big["low"].isna().all()
+    assert set(big["verdict"]) == {"too few seeds"} and big["low"].isna().all()
 
 
 def test_won_and_lost_by_hand():

@@ -300,8 +300,8 @@ def test_arms_are_paired_on_the_same_content_and_named_by_it(tmp_path):
             write_run(tmp_path, method=method, seed=seed, whole_recipe=fused, name=name)
     bundles = opened(tmp_path)
     one = dataset_claim(bundles, dataset="toys", title="Toys")
-    assert (one.baseline, one.difference.seeds) == ("static on text and behaviour", 2)
-    assert one.arm == "differentiable (no decay) on text and behaviour"
+    assert (one.baseline, one.difference.seeds) == ("static on both", 2)
+    assert one.arm == "differentiable (no decay) on both"
     text = [b for b in bundles if not (b.name.startswith("fused-static"))]
     assert "same content" in dataset_claim(text, dataset="toys", title="Toys").reason
 

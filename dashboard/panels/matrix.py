@@ -105,6 +105,7 @@ def _compared(lens: Lens) -> list[tuple[str, str, Claim]]:
     is the verdict's own, with its correction.
     """
     every, metric = Lens(lens.library, lens.view.but(variants=True, data=())), lens.view.metric
+    hashes = tuple(sorted(every.runs["hash"]))
 
     def make() -> list[tuple[str, str, Claim]]:
         main = Lens(lens.library, lens.view.but(challenger="differentiable", data=()))
@@ -112,19 +113,22 @@ def _compared(lens: Lens) -> list[tuple[str, str, Claim]]:
         for told in (False, True):
             declared = {c.groups: c for c in claims(main, metric, simulated=told) if c.groups}
             these = every.summary[every.summary["simulated"] == told]
-            listed = [
-                (dataset, one)
-                for dataset in these["dataset"].unique()
-                for one in ingredients(these, dataset)
-            ]
+            listed = every.remember(
+                ("pairs", told, hashes),
+                lambda rows=these: [
+                    (dataset, one)
+                    for dataset in rows["dataset"].unique()
+                    for one in ingredients(rows, dataset)
+                ],
+            )
             made = [_claim(every, dataset, one, told, metric) for dataset, one in listed]
             free = iter(corrected([c for c in made if c.groups not in declared]))
             judged = [declared[c.groups] if c.groups in declared else next(free) for c in made]
             found += [(o.kind, o.name, c) for (_, o), c in zip(listed, judged, strict=True)]
         return found
 
-    key = ("ingredients", metric, tuple(sorted(every.runs["hash"])))
-    return [one for one in lens.remember(key, make) if one[2].dataset in lens.datasets]
+    made = lens.remember(("ingredients", metric, hashes), make)
+    return [one for one in made if one[2].dataset in lens.datasets]
 
 
 def _claim(lens: Lens, dataset: str, one: Ingredient, simulated: bool, metric: str) -> Claim:
@@ -147,10 +151,7 @@ def _ladder(lens: Lens, kind: str, what: str) -> Panel:
         ]
         missing = sum(one.difference is None for _, one in of_it)
         if missing:
-            blank.append(
-                f"{lens.title(dataset)}: no two arms that are alike but for the ingredient, for "
-                f"{missing} of {len(of_it)} comparisons"
-            )
+            blank.append(f"{missing} of {len(of_it)} on {lens.title(dataset)}")
         if not known:
             continue
         # A row is an ingredient here, and the dataset is the figure's title.
@@ -164,8 +165,9 @@ def _ladder(lens: Lens, kind: str, what: str) -> Panel:
             )
         )
         hashes += [b.hash for _, c in known for g in c.groups for b in lens.library.of_group(g)]
+    why = f"no two arms that are alike but for the ingredient: {', '.join(blank)}"
     if not figures:
-        raise DigerError("; ".join(blank) or "nothing to compare")
+        raise DigerError(why if blank else "nothing to compare")
     return Panel(
         key=f"matrix-{kind}",
         finding=_words([one for _, one in found], what, lens.view.metric),
@@ -173,7 +175,7 @@ def _ladder(lens: Lens, kind: str, what: str) -> Panel:
         notes=_READING if kind == "content" else _READING[2:],
         terms=("interval", "lift", "Holm", "static", "detached", "differentiable"),
         hashes=tuple(dict.fromkeys(hashes)),
-        blank=tuple(blank),
+        blank=(why,) if blank else (),
     )
 
 
@@ -182,11 +184,11 @@ def _words(found: list[Claim], what: str, metric: str) -> str:
     real = [c for c in found if not c.simulated]
     known = [c for c in real or found if c.difference is not None]
     what = what if real else f"Simulated data, {what[:1].lower()}{what[1:]}"
-    judged = [c for c in known if c.adjusted_p is not None]
+    judged = [c for c in known if c.band]
     apart = sum(c.adjusted_p is not None and c.adjusted_p <= ALPHA for c in judged)
-    alone = len(known) - len(judged)
+    few = len(known) - len(judged)
     said = f"{what}: of {len(known)} comparisons, {apart} apart from 0 after correction"
-    return f"{said}{f', {alone} of one seed' if alone else ''} ({metric})"
+    return f"{said}{f', {few} of too few seeds' if few else ''} ({metric})"
 
 
 def _cells(

@@ -14,7 +14,7 @@ from diger.statistics.slices import KINDS, MIN_USERS, overlaps, slice_difference
 K = 10
 _NOTE = (
     f"Differences are paired by user and seed. Slices under {MIN_USERS} users, and all slices "
-    "with one seed, get no verdict; the intervals are not corrected for looking at many slices."
+    "with one seed or two, get no verdict; the intervals are not corrected for the many slices."
 )
 
 
@@ -173,8 +173,8 @@ def _slice_words(frame: pd.DataFrame, arm: str, by: str, words: str, metric: str
     judged = frame[~frame["verdict"].str.startswith("under")]
     if judged.empty:
         return f"{by}: no slice has {MIN_USERS} users, so no verdict"
-    if (judged["verdict"] == "one seed").all():
-        return f"{by}: one seed, so differences in {metric} without a verdict"
+    if (judged["verdict"] == "too few seeds").all():
+        return f"{by}: too few seeds, so differences in {metric} without a verdict"
     # Many slices are looked at, uncorrected: where they differ is a hint, and no claim.
     apart = list(judged.loc[judged["verdict"].isin(["better", "worse"]), "label"])
     if not apart:

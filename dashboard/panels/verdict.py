@@ -37,7 +37,10 @@ def decision(lens: Lens) -> Panel:
     def compare(before: pd.Series, after: pd.Series) -> Claim:
         return pair_claim(lens, before, after, MAIN)
 
-    lines = decide(found, library.summary, library.of_group, compare, challenger, BASELINE)
+    lines = lens.remember(
+        ("decide", challenger, repr(found), tuple(library.bundles)),
+        lambda: decide(found, library.summary, library.of_group, compare, challenger, BASELINE),
+    )
     rows = [(head, part) for head, short, parts in lines for part in (short, *parts)]
     table = pd.DataFrame(rows, columns=["line", "words"])
     return Panel(
@@ -184,7 +187,7 @@ def lift_frames(known: list[Claim]) -> tuple[pd.DataFrame, pd.DataFrame]:
     for one in known:
         found = one.difference
         assert found is not None and found.lift is not None
-        band = found.lift_interval
+        band = one.band
         records.append(
             {
                 "title": one.title,
@@ -266,7 +269,7 @@ def _simulated_words(found: list[Claim], challenger: str) -> str:
 
 def _cautions(lens: Lens, known: list[Claim]) -> tuple[str, ...]:
     notes = []
-    few = [c for c in known if c.difference is not None and 1 < c.difference.seeds < 5]
+    few = [c for c in known if c.band and c.difference and c.difference.seeds < 5]
     if few:
         notes.append(
             "With fewer than five seeds the spread between seeds is poorly known, and the "

@@ -98,7 +98,7 @@ def changed_by_level(frame: pd.DataFrame) -> alt.LayerChart:
     )
     return layered(
         squares,
-        base.mark_text(color=role("ink"), fontWeight=600).encode(text="words:N"),
+        base.mark_text(color=role("ink"), fontWeight=600).encode(text=alt.Text("words:N")),
         height=46 * max(2, len(arms)),
     )
 
@@ -126,11 +126,11 @@ def head_and_tail(frame: pd.DataFrame) -> alt.LayerChart:
     tail = rows.transform_filter(alt.datum.part == "tail")
     joined = alt.Chart(wide).mark_rule(strokeWidth=3, opacity=0.5)
     return layered(
-        joined.encode(y=y, x=alt.X("head:Q"), x2="tail:Q", color=colour),
+        joined.encode(y=y, x=alt.X("head:Q"), x2=alt.X2("tail:Q"), color=colour),
         head.mark_point(size=120).encode(color=colour),
         tail.mark_point(size=120, filled=False, strokeWidth=2.5).encode(color=colour),
-        head.mark_text(dy=-17, color=role("ink")).encode(text="words:N"),
-        tail.mark_text(dy=19, color=role("ink")).encode(text="words:N"),
+        head.mark_text(dy=-17, color=role("ink")).encode(text=alt.Text("words:N")),
+        tail.mark_text(dy=19, color=role("ink")).encode(text=alt.Text("words:N")),
         height=72 * max(2, len(arms)),
     )
 
@@ -179,12 +179,12 @@ def ribbon_chart(flows: pd.DataFrame, method: str) -> alt.LayerChart:
     areas = alt.Chart(ribbons).encode(
         x=x,
         y=alt.Y("low:Q", axis=None, scale=scale),
-        y2="high:Q",
-        detail="flow:N",
+        y2=alt.Y2("high:Q"),
+        detail=alt.Detail("flow:N"),
         tooltip=tips(words=("first code", ""), items=","),
     )
     ends = pd.concat([_ends(shown, "start", left, 0), _ends(shown, "now", right, 1)])
-    names = alt.Chart(ends).encode(x=x, y=alt.Y("middle:Q", axis=None), text="code:N")
+    names = alt.Chart(ends).encode(x=x, y=alt.Y("middle:Q", axis=None), text=alt.Text("code:N"))
     stayed = areas.transform_filter(~alt.datum.moved)
     moved = areas.transform_filter(alt.datum.moved)
     first = names.transform_filter(alt.datum.x == 0)

@@ -76,7 +76,9 @@ def curve(
         layers.append(
             alt.Chart(several)
             .mark_area(opacity=0.16)
-            .encode(x=x, y=alt.Y("low:Q", title=title, scale=y_scale), y2="high:Q", color=colour)
+            .encode(
+                x=x, y=alt.Y("low:Q", title=title, scale=y_scale), y2=alt.Y2("high:Q"), color=colour
+            )
         )
     if not bands.empty:
         layers.append(
@@ -89,7 +91,7 @@ def curve(
     layers.append(
         alt.Chart(known)
         .mark_line(strokeWidth=1, opacity=0.45, point=points)
-        .encode(x=x, y=y, color=colour, detail="seed:N", tooltip=tooltip)
+        .encode(x=x, y=y, color=colour, detail=alt.Detail("seed:N"), tooltip=tooltip)
     )
     chosen = _chosen(known, selected, value)
     if not chosen.empty:
@@ -108,7 +110,7 @@ def curve(
     layers.append(
         names.mark_text(
             align="left", baseline="top", dx=21, lineBreak="\n", lineHeight=15, color=role("ink")
-        ).encode(text="words:N")
+        ).encode(text=alt.Text("words:N"))
     )
     return layered(
         *layers,

@@ -48,7 +48,7 @@ def end_labels(
     """
     ends = lines.sort_values("epoch").groupby(["arm", "seed"], sort=False)[value].last()
     middle = ends.groupby("arm").mean().sort_values()
-    words = [_broken(str(arm)) for arm in middle.index]
+    words = [broken(str(arm)) for arm in middle.index]
     sizes = np.array([LINE * (1 + text.count("\n")) for text in words], dtype=float)
     unit = (domain[1] - domain[0]) / height
     # In pixels from below.
@@ -73,12 +73,12 @@ def point_labels(
 
     Args:
         x, y: shares of the plot's width and height, 0 to 1, from the lower left.
-        names: what to write, in the order of their claims to a place.
+        names: what to write, on one line or more, in the order of their claims to a place.
         width, height: of the plot in pixels; a guess is good enough.
 
     Returns:
-        `dx, dy` in pixels from the point (down is positive) and `align`, one row a point; missing
-        values where every place would cover another name or point.
+        `dx, dy` in pixels from the point to the first line (down is positive) and `align`, one row
+        a point; missing values where every place would cover another name or point.
     """
     taken: list[tuple[float, float, float, float]] = [
         (a * width - 9, b * height - 9, a * width + 9, b * height + 9)
@@ -86,13 +86,17 @@ def point_labels(
     ]
     records: list[dict[str, float | str | None]] = []
     for a, b, name in zip(x, y, names, strict=True):
-        long = len(name) * LETTER
+        lines = name.split("\n")
+        long, more = max(map(len, lines)) * LETTER, (len(lines) - 1) * LINE
         options: list[tuple[_Align, float, float]] = [
-            ("center", 0.0, side * (18.0 + LINE * step))
+            ("center", 0.0, side * (18.0 + more / 2 + LINE * step))
             for step, side in product(range(3), (1, -1))
         ]
         options[2:2] = [("left", 13.0, 0.0), ("right", -13.0, 0.0)]
-        boxes = [_box(a * width + dx, b * height + dy, long, align) for align, dx, dy in options]
+        boxes = [
+            _box(a * width + dx, b * height + dy, long, LINE + more, align)
+            for align, dx, dy in options
+        ]
         free = [i for i, box in enumerate(boxes) if not any(_covers(box, t) for t in taken)]
         if not free:
             records.append({"dx": np.nan, "dy": np.nan, "align": None})
@@ -100,17 +104,17 @@ def point_labels(
         best = min(free, key=lambda i: _outside(boxes[i], width))  # the first within the plot
         taken.append(boxes[best])
         align, dx, dy = options[best]
-        records.append({"dx": dx, "dy": -dy, "align": align})
+        records.append({"dx": dx, "dy": -dy - more / 2, "align": align})
     return pd.DataFrame(records, columns=["dx", "dy", "align"])
 
 
-def _broken(arm: str) -> str:
-    """An arm's short name on lines of some `COLUMN` letters.
+def broken(arm: str, column: int = COLUMN) -> str:
+    """An arm's short name on lines of some `column` letters.
 
-    >>> _broken("differentiable (frqud)")
+    >>> broken("differentiable (frqud)")
     'differentiable\\n(frqud)'
     """
-    return "\n".join(textwrap.wrap(short_name(arm), COLUMN, break_long_words=False))
+    return "\n".join(textwrap.wrap(short_name(arm), column, break_long_words=False))
 
 
 def _named(wanted: np.ndarray, sizes: np.ndarray, height: float) -> list[int]:
@@ -149,9 +153,11 @@ def _apart(wanted: np.ndarray, sizes: np.ndarray, height: float) -> np.ndarray:
     return np.clip(level, lowest, max(highest, lowest)) + gaps
 
 
-def _box(x: float, y: float, long: float, align: _Align) -> tuple[float, float, float, float]:
+def _box(
+    x: float, y: float, long: float, tall: float, align: _Align
+) -> tuple[float, float, float, float]:
     left = {"center": x - long / 2, "left": x, "right": x - long}[align]
-    return left, y - LINE / 2, left + long, y + LINE / 2
+    return left, y - tall / 2, left + long, y + tall / 2
 
 
 def _covers(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:

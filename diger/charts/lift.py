@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from diger.charts.labels import point_labels, short_name
+from diger.charts.labels import LINE, broken, point_labels
 from diger.charts.methods import METHOD_COLOURS, method_colour
 from diger.charts.theme import (
     arm_rows,
@@ -77,7 +77,7 @@ def forest(
         frame["line"] = [f"{row.title}: {row.short}" for row in frame.itertuples()]
         lines = [("line", -7, {})]
     words = [
-        rows.encode(x=alt.value(0), text=f"{column}:N").mark_text(
+        rows.encode(x=alt.XValue(0), text=alt.Text(f"{column}:N")).mark_text(
             align="left", baseline="bottom", dy=dy, **weight, **style
         )
         for column, dy, weight in lines
@@ -86,12 +86,12 @@ def forest(
     ]
     return layered(
         zero.encode(x=x),
-        interval.encode(x=alt.X("low:Q"), x2="high:Q", color=colour),
+        interval.encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), color=colour),
         rows.mark_point(size=190, filled=True).encode(x=x, color=colour, shape=_shape()),
         each.encode(
             x=x,
             y=y,
-            color=alt.value(role("faint")),
+            color=alt.ColorValue(role("faint")),
             tooltip=tips(seed="d", lift="+.1%"),
         ),
         *words,
@@ -120,14 +120,14 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
     theirs = rows.transform_filter(alt.datum.published)
     return layered(
         ours.mark_rule(strokeWidth=4, opacity=0.5).encode(
-            x=alt.X("low:Q", title=metric), x2="high:Q", color=colour
+            x=alt.X("low:Q", title=metric), x2=alt.X2("high:Q"), color=colour
         ),
         ours.mark_point(size=120).encode(x=x, color=colour, shape=_shape()),
         theirs.mark_point(size=110, filled=False, strokeWidth=2, shape="circle").encode(
-            x=x, color=alt.value(role("faint"))
+            x=x, color=alt.ColorValue(role("faint"))
         ),
         rows.mark_text(align="left", dx=11, color=role("faint")).encode(
-            x=alt.X("end:Q", title=metric), text="words:N"
+            x=alt.X("end:Q", title=metric), text=alt.Text("words:N")
         ),
         height=26 * max(2, len(frame)),
     )
@@ -180,10 +180,10 @@ def slice_forest(frame: pd.DataFrame, metric: str, method: str) -> alt.LayerChar
         "difference:Q", title=f"difference in {metric}", axis=alt.Axis(format="+.4~f", tickCount=5)
     )
     return layered(
-        zero.encode(x="x:Q"),
+        zero.encode(x=alt.X("x:Q")),
         rows.transform_filter(known)
         .mark_rule(strokeWidth=3, opacity=0.6)
-        .encode(x="low:Q", x2="high:Q"),
+        .encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
         rows.mark_point(size=110).encode(x=x),
         height=30 * max(2, len(frame)),
     )
@@ -212,7 +212,7 @@ def won_and_lost(frame: pd.DataFrame, arm: str, baseline: str) -> alt.LayerChart
         ),
         tooltip=tips(seed="d", outcome="", users=",", share=("share of users", ".1%")),
     )
-    words = base.encode(text="words:N")
+    words = base.encode(text=alt.Text("words:N"))
     won = words.transform_filter(alt.datum.outcome == "won")
     lost = words.transform_filter(alt.datum.outcome == "lost")
     return layered(
@@ -245,7 +245,7 @@ def overlap(frame: pd.DataFrame, k: int) -> alt.LayerChart:
     )
     return layered(
         base.mark_bar(height={"band": 0.55}, color=role("rule"), opacity=0.7),
-        base.mark_text(align="left", dx=6, color=role("ink")).encode(text="words:N"),
+        base.mark_text(align="left", dx=6, color=role("ink")).encode(text=alt.Text("words:N")),
         height=42 * max(2, len(frame)),
     )
 
@@ -276,7 +276,9 @@ def reach(frame: pd.DataFrame, title: str) -> alt.LayerChart:
         dots.encode(y=y, x=x, tooltip=tips(arm="", seed="d", value=".1%")),
         alt.Chart(mean)
         .mark_text(align="left", dx=10, color=role("ink"))
-        .encode(y=y, x=alt.X("most:Q", title=title, scale=scale, axis=axis), text="words:N"),
+        .encode(
+            y=y, x=alt.X("most:Q", title=title, scale=scale, axis=axis), text=alt.Text("words:N")
+        ),
         height=34 * max(2, len(arms)),
     )
 
@@ -302,7 +304,7 @@ def dumbbell(frame: pd.DataFrame, arms: list[tuple[str, str]]) -> alt.LayerChart
     rule = alt.Chart(frame).mark_rule(strokeWidth=3, color=role("grid"))
     points = alt.Chart(long).mark_point(size=120)
     return layered(
-        rule.encode(y=y, x=alt.X("a:Q", title="test"), x2="b:Q"),
+        rule.encode(y=y, x=alt.X("a:Q", title="test"), x2=alt.X2("b:Q")),
         points.encode(
             y=y,
             x=x,
@@ -349,7 +351,7 @@ def pareto_chart(
         scale=alt.Scale(domain=[0, top], nice=False),
         axis=alt.Axis(tickCount=5),
     )
-    names = [short_name(arm) for arm in frame["arm"]]
+    names = [broken(arm, 24) for arm in frame["arm"]]
     places = point_labels(
         (frame["cost"] - left) / (right - left),
         frame["quality"] / top,
@@ -370,8 +372,8 @@ def pareto_chart(
     # Offsets and alignment are properties of a mark, so each combination is a layer.
     words = [
         alt.Chart(part)
-        .mark_text(align=align, dx=dx, dy=dy, color=role("ink"))
-        .encode(x=x, y=y, text="name:N")
+        .mark_text(align=align, dx=dx, dy=dy, lineBreak="\n", lineHeight=LINE, color=role("ink"))
+        .encode(x=x, y=y, text=alt.Text("name:N"))
         for (align, dx, dy), part in shown.dropna(subset=["align"]).groupby(["align", "dx", "dy"])
     ]
     return layered(front, points, *words, height=height)

@@ -21,7 +21,8 @@ def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
     records = []
     for one in claims:
         found = one.difference
-        band = found.interval if found else None
+        band = found.interval if found and one.band else None
+        few = "too few seeds" if found else ""
         base, arm, lift, gap, p = (
             (found.baseline, found.arm, found.lift, found.difference, found.p_value)
             if found
@@ -37,7 +38,7 @@ def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
                 "arm value": _rounded(arm, "{:.4f}"),
                 "lift": _rounded(lift, "{:+.1%}"),
                 "difference": _rounded(gap, "{:+.4f}"),
-                "95 % interval": f"{band.low:+.4f} to {band.high:+.4f}" if band else "",
+                "95 % interval": f"{band.low:+.4f} to {band.high:+.4f}" if band else few,
                 "seeds": found.seeds if found else 0,
                 "difference of each seed": _seeds(one),
                 "p": _rounded(p, "{:.4f}"),

@@ -31,12 +31,12 @@ def smallest_lift(claim: Claim, seeds: int | None = None) -> float | None:
     """The true lift that a test over so many seeds (default: its own) finds with `POWER`.
 
     From the standard error that the claim's interval stands for, by the noncentral t at 5 %, two
-    sides, uncorrected; None with one seed or without an interval.
+    sides, uncorrected; None without an interval.
     """
-    found = claim.difference
-    if found is None or found.lift_interval is None:
+    found, band = claim.difference, claim.band
+    if found is None or band is None:
         return None
-    own, band = found.seeds, found.lift_interval
+    own = found.seeds
     error = (band.high - band.low) / 2 / float(stdtrit(own - 1, (1 + LEVEL) / 2))
     count = seeds or own
     needed = nctdtrinc(count - 1, 1 - POWER, stdtrit(count - 1, (1 + LEVEL) / 2))
@@ -107,9 +107,10 @@ def _short(claim: Claim) -> str:
     found = claim.difference
     if found is None:
         return f"{claim.title}: not compared"
-    band = found.lift_interval
+    band = claim.band
     if band is None:
-        return f"{claim.title}: {found.seeds} seed{'s' if found.seeds > 1 else ''}, no interval"
+        few = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
+        return f"{claim.title}: {few}, too few for an interval"
     return f"{claim.title}: {band.low:+.1%} to {band.high:+.1%}"
 
 
@@ -118,11 +119,10 @@ def _sure(claim: Claim) -> str:
     if found is None:
         return f"{claim.title}: {claim.words()}"
     said = f"{claim.title}: {claim.numbers()}"
-    if found.lift_interval is None:
-        return f"{said}, which rules nothing out"
     smallest = smallest_lift(claim)
-    assert smallest is not None  # there is an interval
-    high = found.lift_interval.high
+    if claim.band is None or smallest is None:
+        return f"{said}, which rules nothing out"
+    high = claim.band.high
     said += f", a gain above {high:.1%} is ruled out" if high > 0 else ", a gain is ruled out"
     if claim.equal:
         said += f", equal within {BOUND:.0%}"
@@ -161,7 +161,7 @@ def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, tuple[
         if found is None or one.asserts:
             continue
         more: int | None
-        if found.lift_interval is None:
+        if one.band is None:
             more, aim = max(MIN_SEEDS - found.seeds, 1), "any verdict"
         else:
             wanted, aim = seeds_for(one), f"a change of {BOUND:.0%}"

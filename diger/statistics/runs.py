@@ -163,7 +163,7 @@ _ON = {
     "": "",
     "text": "",
     "given": "",
-    "both": " on text and behaviour",
+    "both": " on both",  # the windows say of what: a phone has no room for it
     "random": " on random codes",
 }
 

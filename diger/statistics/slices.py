@@ -19,6 +19,7 @@ from diger.errors import DigerError
 from diger.evaluation.slices import LENGTH_BINS, POPULARITY_BINS
 from diger.statistics.bootstrap import compare
 from diger.statistics.paired import Paired
+from diger.statistics.verdict import MIN_SEEDS
 
 MIN_USERS = 200
 SAMPLES = 2000  # replicates a slice; there are many slices
@@ -40,7 +41,7 @@ def slice_differences(
     Returns:
         One row a slice that has users: `slice, label, order, users, baseline, arm, difference,
         low, high, lift, verdict`; the verdict is "better", "worse", "no difference shown", "under
-        200 users" or "one seed".
+        200 users" or "too few seeds", and then there is no interval.
     """
     a, b = paired.values(metric)
     records = []
@@ -48,13 +49,14 @@ def slice_differences(
         if not mask.any():
             continue
         found = compare(a[:, mask], b[:, mask], paired.seeds, samples=SAMPLES)
-        low, high = (found.interval.low, found.interval.high) if found.interval else (None, None)
+        band = found.interval if len(paired.seeds) >= MIN_SEEDS else None
+        low, high = (band.low, band.high) if band else (None, None)
         verdict = "no difference shown"
         if found.users < MIN_USERS:
             verdict = f"under {MIN_USERS} users"
-        elif found.interval is None:
-            verdict = "one seed"
-        elif found.interval.low > 0 or found.interval.high < 0:
+        elif band is None:
+            verdict = "too few seeds"
+        elif band.low > 0 or band.high < 0:
             verdict = "better" if found.difference > 0 else "worse"
         records.append(
             {

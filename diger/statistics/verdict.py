@@ -23,7 +23,7 @@ import pandas as pd
 
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
-from diger.statistics.bootstrap import Difference, compare
+from diger.statistics.bootstrap import Difference, Interval, compare
 from diger.statistics.paired import pair
 from diger.statistics.randomisation import randomisation_p
 from diger.statistics.runs import repeated, runs_frame, summary_frame
@@ -95,25 +95,30 @@ class Claim:
         return self.outcome in ("better", "worse")
 
     @property
-    def equal(self) -> bool:
-        """Whether all of the interval is within `BOUND` of no change."""
-        band = self.difference.lift_interval if self.difference else None
-        return band is not None and self._enough and band.low > -BOUND and band.high < BOUND
+    def band(self) -> Interval | None:
+        """The lift's interval that is shown; two seeds are too few for one that tells anything."""
+        found = self.difference
+        return found.lift_interval if found and found.seeds >= MIN_SEEDS else None
 
     @property
-    def _enough(self) -> bool:
-        return self.difference is not None and self.difference.seeds >= MIN_SEEDS
+    def equal(self) -> bool:
+        """Whether all of the interval is within `BOUND` of no change."""
+        return self.band is not None and self.band.low > -BOUND and self.band.high < BOUND
 
     def numbers(self, *, p: bool = True) -> str:
-        """Lift, interval, p if wanted, and seeds; every seed on one side is said."""
+        """Lift, interval, p if wanted, and seeds; every seed on one side is said.
+
+        Without interval and p where there are too few seeds for them.
+        """
         found = self.difference
         if found is None:
             return ""
         words = "" if found.lift is None else f"{found.lift:+.1%}"
-        if found.lift_interval:
-            words += f" [{found.lift_interval.low:+.1%}, {found.lift_interval.high:+.1%}]"
-        if found.seeds == 1:
-            return f"{words}, one seed".removeprefix(", ")
+        if found.seeds < MIN_SEEDS:
+            few = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
+            return f"{words}, {few}, too few for an interval".removeprefix(", ")
+        if self.band:
+            words += f" [{self.band.low:+.1%}, {self.band.high:+.1%}]"
         if p and found.p_value is not None:
             words += f", p {p_words(found.p_value)}"
             if self.adjusted_p is not None:
