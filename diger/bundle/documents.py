@@ -95,6 +95,7 @@ class SourceEntry(_Entry):
     revision: str = ""
     weight: float | None = None
     items: int | None = None  # that had it; the others' share was estimated from what they had
+    foretold: float | None = None  # share of its variance that the first source tells, held out
 
 
 class ContentEntry(_Entry):

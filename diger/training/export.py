@@ -159,7 +159,7 @@ def _config(record: RunRecord) -> dict[str, Any]:
 
 
 def _sources(content: Content) -> list[dict[str, Any]]:
-    """Name, revision, weight and number of items of each source."""
+    """Name, revision, weight and number of items of each source; how much of it is foretold."""
     rows = zip(content.weights, content.revisions, content.known.sum(axis=0), strict=True)
     return [
         {
@@ -167,6 +167,7 @@ def _sources(content: Content) -> list[dict[str, Any]]:
             "revision": revision,
             "weight": content.weights[name],
             "items": int(items),
+            **({"foretold": content.told[name]} if name in content.told else {}),
         }
         for name, revision, items in rows
     ]
