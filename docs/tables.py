@@ -1,0 +1,325 @@
+"""Write the tables of results in README.md and docs/ anew from the bundles in checkpoints/.
+
+    python docs/tables.py        write them
+    python docs/tables.py check  only say which are not what the bundles hold
+
+A page holds a table between `<!-- table NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diger.bundle.documents import headline
+from diger.bundle.reader import Bundle
+from diger.evaluation.slices import slice_metrics
+from diger.statistics.verdict import Claim
+from diger.study.config import load_study
+from diger.study.table import collect
+
+ROOT = Path(__file__).parents[1]
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("results", "content", "experiment", "films")),
+)
+TITLES = {
+    "beauty": "Beauty",
+    "scientific": "Scientific",
+    "yelp": "Yelp",
+    "films": "Films",
+    "instruments": "Instruments",
+}
+# Arms by the row that they stand in; the films and Instruments have names of their own for some.
+TEXT, BEHAVIOUR, BOTH = (f"static SIDs of {x}" for x in ("text", "behaviour", "text and behaviour"))
+OWN = {
+    ("films", TEXT): "text",
+    ("films", BEHAVIOUR): "behaviour",
+    ("films", BOTH): "static",
+    ("films", "differentiable SIDs of both"): "differentiable",
+    ("films", "detached SIDs of both"): "detached",
+    ("instruments", BEHAVIOUR): "behaviour",
+}
+ARMS = {
+    "popularity": "popularity",
+    "SASRec": "sasrec",
+    "static SIDs of text, `fast`": "static",
+    TEXT: "fused-text",
+    BEHAVIOUR: "fused-behaviour",
+    BOTH: "fused",
+    "detached SIDs of text, `fast`": "detached",
+    "detached SIDs of both": "fused-detached",
+    "differentiable SIDs of text, `fast`": "differentiable",
+    "differentiable SIDs of both": "fused-differentiable",
+    "published static SIDs (LETTER's), read from a file": "letter",
+}
+PUBLISHED = {  # two-stage and DIGER's own, as reported (recall@10, ndcg@10)
+    "*published, two-stage static SIDs, another decoding*": {
+        "beauty": ".0610 / .0331",
+        "yelp": ".0407 / .0213",
+        "instruments": ".1058 / .0797",
+    },
+    "*published, DIGER, another decoding*": {
+        "beauty": ".0683 / .0372",
+        "yelp": ".0432 / .0227",
+        "instruments": ".1138 / .0844",
+    },
+}
+LADDER = {
+    "fused-text": "static, text",
+    "fused-behaviour": "static, behaviour",
+    "fused": "static, both",
+    "fused-detached": "both; the tokenizer trains on by its own losses",
+    "fused-differentiable": "both; and by the recommendation loss",
+    "mapped": "text; a linear map of it is learned, labels' gradient and balance",
+    "moving": "text; every item may leave its place, labels' gradient and balance",
+    "moving-fused": "both; every item may leave its place",
+    "reassigned": "text; items take the nearest codes that the recommender expects, no gradient",
+    "shuffled": "text; as many codes as in `moving` change hands, by chance",
+}
+CLAIMS = {
+    "main": "text, `fast`",
+    "content": "text and behaviour",
+    "films": "text and behaviour",
+    "ladder": "text, items may move",
+}
+RARE = {
+    "beauty": ("static", "fused-behaviour", "fused", "sasrec"),
+    "scientific": ("static", "fused-text", "fused-behaviour", "fused", "sasrec"),
+    "yelp": ("static", "fused"),
+}
+
+
+def number(value: float) -> str:
+    """A share of 1 as a page writes it: .0123, -.0045."""
+    return f"{value:.4f}".replace("0.", ".", 1)
+
+
+@cache
+def bundles(dataset: str, arm: str) -> tuple[Bundle, ...]:
+    """Bundles of an arm, one a seed."""
+    found = sorted((ROOT / "checkpoints").glob(f"{dataset}-{arm}-s[0-9]"))
+    return tuple(Bundle.open(path, verify=False) for path in found)
+
+
+def metric(bundle: Bundle, name: str, split: str = "test") -> float:
+    """A headline metric."""
+    return float(headline(bundle.metrics, split)["metrics"][name])
+
+
+def mean(dataset: str, arm: str) -> str:
+    """`recall / ndcg (seeds)`, blank where nothing was run."""
+    found = bundles(dataset, arm)
+    if not found:
+        return ""
+    both = (number(np.mean([metric(b, m) for b in found])) for m in ("recall@10", "ndcg@10"))
+    return " / ".join(both) + (f" ({len(found)})" if len(found) > 1 else "")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def results(datasets: list[str], arms: list[str], published: bool = False) -> str:
+    """Arms by datasets."""
+    rows = [[arm, *(mean(d, of(d, arm)) for d in datasets)] for arm in ARMS if arm in arms]
+    if published:
+        rows += [[row, *(told.get(d, "") for d in datasets)] for row, told in PUBLISHED.items()]
+    return table(["", *(TITLES[d] for d in datasets)], rows)
+
+
+def of(dataset: str, row: str) -> str:
+    """The arm of a row on a dataset; "" where there is none."""
+    shared = dataset not in ("films", "instruments") or ARMS[row] in ("popularity", "sasrec")
+    return OWN.get((dataset, row), ARMS[row] if shared or ARMS[row] == "letter" else "")
+
+
+def content() -> str:
+    """What each source is worth, and how much of behaviour the text foretells."""
+    datasets = ["beauty", "scientific", "yelp", "films"]
+    rows = [arm for arm in ARMS if "SASRec" in arm or "of " in arm and "text, `fast`" not in arm]
+    lines = results(datasets, [*rows, list(ARMS)[2]])
+    shares = [
+        source.foretold
+        for d in datasets
+        for source in bundles(d, of(d, BOTH))[0].about.content.sources
+        if source.foretold is not None
+    ]
+    told = " | ".join(f"*{100 * share:.1f} %*" for share in shares)
+    return f"{lines}\n| *text foretells of behaviour* | {told} |"
+
+
+@cache
+def claims(study: str) -> tuple[Claim, ...]:
+    """What a study claims of its bundles."""
+    return tuple(collect(load_study(Path("studies") / f"{study}.toml")).claims)
+
+
+def declared() -> str:
+    """Every declared comparison that has a difference."""
+    rows = []
+    for study, what in CLAIMS.items():
+        for one in claims(study):
+            found = one.difference
+            if found is None or found.lift is None:
+                continue
+            span = found.lift_interval
+            ends = f" ({100 * span.low:+.1f} to {100 * span.high:+.1f})" if span else ""
+            own, p = found.p_value, one.adjusted_p
+            rows.append(
+                [
+                    f"{TITLES[one.dataset]}, {what}",
+                    str(found.seeds),
+                    number(found.baseline),
+                    number(found.arm),
+                    f"{100 * found.lift:+.1f} %{ends}",
+                    " ".join(f"{value:+.4f}".replace("0.", ".", 1) for _, value in found.per_seed),
+                    "" if own is None else f"{own:.2f}".removeprefix("0"),
+                    "" if p is None else f"{p:.2f}".removeprefix("0"),
+                ]
+            )
+    head = ["", "seeds", "static", "joint", "change, %, 95 %", "each seed", "p", "p, Holm"]
+    return table(head, rows)
+
+
+def ladder() -> str:
+    """The rungs on Scientific, means over seeds."""
+    rows = []
+    for arm, what in LADDER.items():
+        found = bundles("scientific", arm)
+        if not found:
+            continue
+        last = [b.levels[b.levels["epoch"] == _kept(b)].sort_values("level") for b in found]
+        codes = np.mean([level["perplexity"].to_numpy() for level in last], axis=0)
+        tests = [metric(b, "ndcg@10") for b in found]
+        rows.append(
+            [
+                f"`{arm}`",
+                what,
+                number(np.mean([metric(b, "ndcg@10", "validation") for b in found])),
+                f"{number(np.mean(tests))} ({len(found)})",
+                " ".join(map(number, tests)),
+                f"{100 * np.mean([_moved(b) for b in found]):.0f} %",
+                " / ".join(f"{x:.0f}" for x in codes),
+                f"{np.mean([_told(b) for b in found]):.2f}",
+            ]
+        )
+    head = ["rung", "what", "validation", "test", "each seed", "changed SIDs"]
+    return table([*head, "effective codes", "nats told of the first code"], rows)
+
+
+def _kept(bundle: Bundle) -> int:
+    """The epoch of `levels` that the bundle's SIDs are of."""
+    return min(bundle.about.selected_epoch or 0, int(bundle.levels["epoch"].max()))
+
+
+def _moved(bundle: Bundle) -> float:
+    history = bundle.history
+    if "drift" not in history:
+        return 0.0
+    return float(history.loc[history["epoch"] == bundle.about.selected_epoch, "drift"].item())
+
+
+def _told(bundle: Bundle) -> float:
+    """Lower bound in nats of what a training history says of the next item's first code.
+
+    The entropy of the first code over the training events, less its cross-entropy in training.
+    """
+    items, history = bundle.items, bundle.history
+    usage = items.groupby("code_1")["training_popularity"].sum().to_numpy(dtype=float)
+    share = usage[usage > 0] / usage.sum()
+    loss = history.loc[history["epoch"] == bundle.about.selected_epoch, "loss_1"].item()
+    return float(-(share * np.log(share)).sum() - loss)
+
+
+def rare() -> str:
+    """Recall@10 by how often the target was seen in training."""
+    rows, labels = [], []
+    for dataset, arms in RARE.items():
+        rows.append([f"*{TITLES[dataset]}*"])
+        names = {own: row for row, own in ARMS.items()}
+        for arm in arms:
+            found = bundles(dataset, arm)
+            if not found:
+                continue
+            slices = pd.concat([slice_metrics(b.ranks) for b in found])
+            targets = slices.query("split == 'test' and slice == 'target popularity'")
+            means = targets.groupby("label", sort=False)["recall@10"].mean()
+            labels = [*means.index]
+            seeds = f" ({len(found)})" if len(found) > 1 else ""
+            rows.append([f"{names[arm]}{seeds}", *map(number, means)])
+    width = len(labels) + 1
+    labels = ["none", *labels[1:-1], "200 or more"]
+    return table(["", *labels], [row + [""] * (width - len(row)) for row in rows])
+
+
+FILMS = {
+    "static": "static SIDs of text and behaviour, `films`",
+    "text": "static SIDs of text",
+    "behaviour": "static SIDs of behaviour",
+    "detached": "detached SIDs of both",
+    "differentiable": "differentiable SIDs of both",
+    "sasrec": "SASRec on the same histories",
+    "in-order": "static SIDs, histories as they are",
+    "sasrec-in-order": "SASRec, histories as they are",
+    "popularity": "popularity",
+}
+
+
+def films() -> str:
+    """Every arm on the films."""
+    rows = []
+    for arm, what in FILMS.items():
+        found = bundles("films", arm)
+        if found:
+            means = (
+                number(np.mean([metric(b, m) for b in found])) for m in ("recall@10", "ndcg@10")
+            )
+            rows.append([f"{what} (`{arm}`)", *means, str(len(found))])
+    return table(["arm", "recall@10", "ndcg@10", "seeds"], rows)
+
+
+SHORT = [list(ARMS)[2], BOTH, "differentiable SIDs of both", "SASRec"]
+TABLES: dict[str, Callable[[], str]] = {
+    "short": lambda: results(["beauty", "scientific", "yelp", "films"], SHORT),
+    "results": lambda: results(list(TITLES), list(ARMS), published=True),
+    "content": content,
+    "claims": declared,
+    "ladder": ladder,
+    "rare": rare,
+    "films": films,
+}
+_PLACE = re.compile(r"(<!-- table (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """A page's text with its tables from the bundles."""
+    text = (ROOT / page).read_text()
+    return _PLACE.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[4]}", text)
+
+
+def main() -> int:
+    """Write or check every page; the number of pages that were out of date."""
+    os.chdir(ROOT)  # studies name their folders from there
+    stale = 0
+    for page in PAGES:
+        text = filled(page)
+        if text != (ROOT / page).read_text():
+            stale += 1
+            print(page)
+            if sys.argv[1:] != ["check"]:
+                (ROOT / page).write_text(text)
+    return stale if sys.argv[1:] == ["check"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
