@@ -114,8 +114,9 @@ def embed_items(
     texts = catalogue_texts(dataset.items)
     if not any(texts):
         raise DigerError(
-            f"no item of {dataset.name} has text to encode: give vectors of your own "
-            "(--encoder vectors.npy), or take SIDs from a file (tokenizer kind = file)"
+            f"no item of {dataset.name} has text to encode: train the recipe behaviour, "
+            "which needs none, give vectors of your own (--encoder vectors.npy), or take SIDs from "
+            "a file (tokenizer kind = file)"
         )
     digests = _digests(texts)
     wanted = parse_encoder(encoder)
