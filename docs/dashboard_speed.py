@@ -69,7 +69,7 @@ def _measured(browser: Any, folder: str) -> dict[str, float]:
         for start in ("nothing kept", "claims kept"):
             began = time.perf_counter()
             with served(folder) as address:
-                page = browser.new_page(viewport={"width": 1440, "height": 900})
+                page = _opened(browser)
                 page.goto(address)
                 page.locator(CHART).first.wait_for()
                 found[f"first chart, from the start of the process, {start}"] = _since(began)
@@ -83,7 +83,7 @@ def _measured(browser: Any, folder: str) -> dict[str, float]:
 def _pages(browser: Any, address: str, found: dict[str, float]) -> None:
     opened, again, metric, data = {}, {}, {}, {}
     for path in PAGES:
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page = _opened(browser)
         for times in (opened, again):  # the second time everything is remembered
             began = time.perf_counter()
             page.goto(f"{address}/{path}")
@@ -105,6 +105,12 @@ def _pages(browser: Any, address: str, found: dict[str, float]) -> None:
         found[f"{what}, Verdict"] = times[""]
         found[f"{what}, slowest page"] = times[worst]
         print(what, {path or "verdict": round(value, 2) for path, value in times.items()})
+
+
+def _opened(browser: Any) -> Any:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)
+    return page
 
 
 def _settle(page: Any) -> None:
@@ -129,7 +135,8 @@ def _choose(page: Any, box: str, value: str) -> float:
 
 def _filter(page: Any) -> float:
     page.get_by_role("combobox", name="Datasets").first.click()
-    value = page.get_by_role("option").first.inner_text()
+    page.get_by_role("option").last.wait_for()
+    value = page.get_by_role("option").last.inner_text()
     page.keyboard.press("Escape")
     return _choose(page, "Datasets", value)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from toy_bundles import write_broken, write_run, write_runs, write_study
+from toy_bundles import damage, write_broken, write_run, write_runs, write_study
 
 pytest.importorskip("streamlit", reason="the dashboard needs it")
 pytest.importorskip("altair", reason="the dashboard needs it")
@@ -285,10 +285,7 @@ def test_a_panel_is_built_again_only_for_what_it_reads(library):
 
 def test_a_file_damaged_without_a_change_of_size_is_a_reason(tmp_path):
     write_runs(tmp_path, "static")
-    path = write_runs(tmp_path, "differentiable")
-    data = bytearray((path / "ranks.parquet").read_bytes())
-    data[50] ^= 1
-    (path / "ranks.parquet").write_bytes(bytes(data))
+    damage(write_runs(tmp_path, "differentiable"), "ranks.parquet")
     found = panels(opened(tmp_path))
     assert "does not match the SHA-256" in found["main_metric"].missing
     assert found["table"].figures
@@ -297,14 +294,31 @@ def test_a_file_damaged_without_a_change_of_size_is_a_reason(tmp_path):
 def test_a_damaged_history_costs_the_line_of_its_run_and_is_named(tmp_path):
     for seed in range(2):
         path = write_run(tmp_path, seed=seed)
-    data = bytearray((path / "history.parquet").read_bytes())
-    data[50] ^= 1
-    (path / "history.parquet").write_bytes(bytes(data))
+    damage(path)
     found = panels(opened(tmp_path))
     assert set(found["validation"].figures[0].table["seed"]) == {0}
     for name in ("validation", "loss"):
         assert any(path.name in reason for reason in found[name].blank)
     assert found["memory"].figures
+
+
+def test_damaged_duplicate_and_foreign_bundles_are_named_and_cost_nothing_else(
+    monkeypatch, tmp_path
+):
+    for seed in range(2):
+        path = write_run(tmp_path, seed=seed)
+    damage(path)
+    shutil.copytree(path, tmp_path / "copy")
+    write_run(tmp_path, seed=0, name="again", memory=1 << 20)
+    write_broken(tmp_path)
+    app = open_page(monkeypatch, tmp_path, "training")
+    assert len(app.get("vega_lite_chart")) >= 2
+    assert re.search(r"Blank: .*history\\?\.parquet.*does not match", words(app))
+    app = open_page(monkeypatch, tmp_path, "bundles")
+    assert "2 bundles read, 6 left out" in words(app)
+    reasons = dict(app.dataframe[0].value[["bundle", "reason"]].to_numpy())
+    assert "same bundle" in reasons[path.name] and "a seed counts once" in reasons["toys-static-s0"]
+    assert {"foreign", "newer", "no-manifest", "changed"} <= set(reasons)
 
 
 def test_claims_are_kept_by_what_they_were_made_from(library, cache):

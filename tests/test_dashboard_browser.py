@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_bundles import write_run
+from toy_bundles import damage, write_broken, write_run
 
 pytest.importorskip("streamlit", reason="the dashboard needs it")
 play = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -112,6 +112,25 @@ def test_slides_go_on_and_back_by_the_keyboard(page, address):
     page.keyboard.press("Escape")
     settled(page, "Every comparison with its numbers")
     settled(page, "Codebook health")  # the navigation is back
+
+
+def test_damaged_duplicate_and_foreign_bundles_leave_the_rest_standing(browser, tmp_path):
+    for seed in range(2):
+        path = write_run(tmp_path, seed=seed)
+    damage(path)
+    shutil.copytree(path, tmp_path / "copy")
+    write_broken(tmp_path)
+    with served(str(tmp_path)) as url:
+        one = browser.new_page()
+        one.set_default_timeout(PATIENCE)
+        one.goto(f"{url}/training")
+        one.locator("svg.marks, canvas").first.wait_for()
+        settled(one, "history.parquet")
+        settled(one, "5 bundles left out")
+        one.get_by_role("link", name="Bundles", exact=True).click()
+        settled(one, "2 bundles read, 5 left out")
+        one.locator("[data-testid=stDataFrame]").first.wait_for()
+        one.close()
 
 
 def test_a_phone_has_no_sideways_scroll(browser, address):

@@ -291,6 +291,13 @@ def write_study(folder, *, seeds=3, users=300, epochs=EPOCHS):
     return folder
 
 
+def damage(path, file="history.parquet"):
+    """Turn one bit of a file over, which its size does not tell."""
+    data = bytearray((path / file).read_bytes())
+    data[50] ^= 1
+    (path / file).write_bytes(bytes(data))
+
+
 def write_broken(folder):
     """Folders that look like bundles and are not: no manifest, newer, not JSON, changed file."""
     folder = Path(folder)
