@@ -41,6 +41,65 @@ def controls(lens: Lens) -> Panel:
     return _ladder(lens, "control", "Controls")
 
 
+_RUNGS = {  # comparisons by name, as the legend calls them, and whose colour they wear
+    "text and behaviour for text, static": ("behaviour beside text, static SIDs", "static"),
+    "differentiable for static, text": ("joint training, SIDs of text", "detached"),
+    "differentiable for static, text and behaviour": (
+        "joint training, SIDs of text and behaviour",
+        "differentiable",
+    ),
+}
+
+
+def foretold(lens: Lens) -> Panel:
+    """Each rung's lift against how much the text says of behaviour."""
+    shares = {
+        bundle.about.dataset.name: source.foretold
+        for bundle in lens.library.bundles.values()
+        for source in bundle.about.content.sources
+        if source.foretold is not None and source.name == "behaviour"
+    }
+    records = []
+    for _, name, one in _compared(lens):
+        found, share = one.difference, shares.get(one.dataset)
+        if name in _RUNGS and share is not None and found is not None and found.lift is not None:
+            rung, method = _RUNGS[name]
+            span = one.band
+            records.append(
+                {
+                    "title": lens.title(one.dataset),
+                    "share": share,
+                    "rung": rung,
+                    "method": method,
+                    "lift": found.lift,
+                    "low": span.low if span else None,
+                    "high": span.high if span else None,
+                    "seeds": found.seeds,
+                }
+            )
+    frame = pd.DataFrame(records)
+    if frame.empty:
+        raise DigerError("no bundle says how much of behaviour its text foretells")
+    order = [rung for rung, _ in _RUNGS.values()]
+    frame = frame.sort_values("rung", key=lambda rungs: rungs.map(order.index), kind="stable")
+    datasets = frame["title"].nunique()
+    return Panel(
+        key="matrix-foretold",
+        finding=f"What each rung brings, by how much the text foretells: {datasets} "
+        f"dataset{'s' if datasets > 1 else ''}, from {frame['share'].min():.0%} to "
+        f"{frame['share'].max():.0%} ({lens.view.metric})",
+        figures=(Figure(chart=lift.against_share(frame, lens.view.metric), table=frame),),
+        notes=(
+            "The share of the behaviour vectors' variance that a ridge regression from the text "
+            "predicts for items it was not fitted on; training measures it. Where it is small, "
+            "there is most that SIDs could learn beside the text.",
+            "Bars are 95 % intervals over three seeds or more; a mark without one has fewer.",
+        ),
+        terms=("interval", "lift", "static", "differentiable"),
+        hashes=tuple(dict.fromkeys(lens.runs["hash"])),
+    )
+
+
 def cells(lens: Lens) -> Panel:
     """The matrix itself: every cell's mean, and those that were not run."""
     everything, metric = _everything(lens), lens.view.metric
@@ -209,5 +268,5 @@ PAGE = Page(
     icon="grid_on",
     name="Ingredients",
     question="What does each ingredient bring?",
-    builders=(content, training, controls, cells, comparisons),
+    builders=(content, training, controls, foretold, cells, comparisons),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from diger.charts.labels import LINE, broken, point_labels
-from diger.charts.methods import METHOD_COLOURS, method_colour
+from diger.charts.methods import METHOD_COLOURS, method_colour, method_shape
 from diger.charts.theme import (
     arm_rows,
     layered,
@@ -131,6 +132,70 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
         ),
         height=26 * max(2, len(frame)),
     )
+
+
+def against_share(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
+    """Lift of each rung on each dataset, against how much of behaviour its text foretells.
+
+    Args:
+        frame: `title, share, rung, method, lift, low, high`, one row a rung and dataset; `low` and
+            `high` are missing with fewer than three seeds.
+        metric: on the axis.
+    """
+    rungs: dict[str, str] = dict(zip(frame["rung"], frame["method"], strict=True))
+    step = 0.006  # so that the marks of one dataset stand beside each other
+    aside = {rung: (i - (len(rungs) - 1) / 2) * step for i, rung in enumerate(rungs)}
+    frame = frame.assign(at=frame["share"] + frame["rung"].map(aside))
+    lows, highs = frame[["low", "lift"]].min(axis=1), frame[["high", "lift"]].max(axis=1)
+    low, high = min(lows.min(), 0.0), max(highs.max(), 0.0)
+    room = 0.14 * max(high - low, 0.05)
+    names = frame.drop_duplicates("title").assign(top=high + room)
+    x = alt.X(
+        "at:Q",
+        title="share of behaviour that the text foretells",
+        scale=alt.Scale(domain=[0, frame["share"].max() + 4 * step], nice=False),
+        axis=alt.Axis(format=".0%", tickCount=5),
+    )
+    y = alt.Y(
+        "lift:Q",
+        title=f"{metric}, change",
+        scale=alt.Scale(domain=[low - room, high + 1.5 * room], nice=False),
+        axis=alt.Axis(format="+.0%", tickCount=5),
+    )
+    legend = alt.Legend(
+        title=None, orient="bottom", direction="vertical", labelLimit=0, symbolOpacity=1
+    )
+    looks = {
+        "color": alt.Color("rung:N", legend=legend, scale=_of(rungs, method_colour)),
+        "shape": alt.Shape("rung:N", legend=legend, scale=_of(rungs, method_shape)),
+    }
+    known = alt.datum.low != None  # noqa: E711 - a Vega expression, not a comparison here
+    rows = alt.Chart(frame).encode(
+        x=x,
+        tooltip=tips(
+            title=("dataset", ""),
+            rung="",
+            share=("foretold", ".1%"),
+            lift="+.1%",
+            low=("95 % interval from", "+.1%"),
+            high=("to", "+.1%"),
+        ),
+    )
+    zero = alt.Chart(pd.DataFrame({"lift": [0.0]})).mark_rule(color=role("rule"), strokeWidth=1.5)
+    words = alt.Chart(names).mark_text(color=role("ink"), fontWeight=600)
+    return layered(
+        zero.encode(y=y),
+        rows.transform_filter(known)
+        .mark_rule(strokeWidth=4, opacity=0.55)
+        .encode(y=alt.Y("low:Q"), y2="high:Q", color=looks["color"]),
+        rows.mark_point(size=150, filled=True).encode(y=y, **looks),
+        words.encode(x=alt.X("share:Q"), y=alt.Y("top:Q"), text="title:N"),
+        height=340,
+    )
+
+
+def _of(rungs: dict[str, str], look: Callable[[str], str]) -> alt.Scale:
+    return alt.Scale(domain=list(rungs), range=[look(method) for method in rungs.values()])
 
 
 def _methods() -> alt.Scale:
