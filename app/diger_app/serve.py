@@ -76,12 +76,15 @@ def serve(library: Library, settings: Settings, *, block: bool = True) -> Any:
         show_error=False,
         footer_links=["api"],
         max_file_size="1kb",  # nothing is uploaded here
-        prevent_thread_lock=not block,
-        quiet=not block,
+        prevent_thread_lock=True,
+        quiet=True,
         state_session_capacity=1000,  # each call of a program leaves one behind, of 120 KB
         app_kwargs={
             "exception_handlers": {FnIndexInferError: _no_such_function},
             "middleware": [Middleware(Guard)],
         },
     )
+    if block:
+        print(f"DIGER Studio is at {blocks.local_url}; Ctrl-C ends it", flush=True)
+        blocks.block_thread()
     return blocks
