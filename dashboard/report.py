@@ -51,7 +51,7 @@ h2, h3, h4, thead { break-after: avoid; } .note { break-before: avoid; }
 @media print { html { font-size: 11px; } dd { margin: 0; } h3 { margin: .5rem 0 .2rem; }
   body { max-width: none; padding: 0; font: 11px/1.35 sans-serif; } h2 { break-before: page; }
   h2.brief { break-before: auto; margin-top: .4rem; }
-  .brief + section svg, .brief ~ section svg { max-height: 46mm; }
+  .brief + .panels svg { max-height: 46mm; }
   /* Chromium breaks a row of flex boxes anywhere. */
   .row { display: block; } .row figure.narrow { display: inline-block; width: 48%; }
   .scroll { overflow: visible; } table { font-size: 8.5px; } }
@@ -91,11 +91,12 @@ def report(
     total, done = max(1, sum(len(p.figures) for p in panels)), 0
     body: list[str] = []
     for question, listed, kind in chapters:
-        body.append(f"<h2{kind}>{_escaped(question)}</h2>")
+        body.append(f"<h2{kind}>{_escaped(question)}</h2><div class='panels'>")
         for panel in listed:
             body.append(_panel(panel))
             done += len(panel.figures)
             progress(done / total)
+        body.append("</div>\n")
     layout = _SLIDES if slides else _A4
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

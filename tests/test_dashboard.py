@@ -132,7 +132,7 @@ def test_findings_state_the_numbers(library):
         "Differentiable: better than static on 1 of 3 datasets, no difference shown on 2 (ndcg@10)"
     )
     assert found["simulated"].finding.startswith(
-        "Simulated data, not counted: differentiable is better than static on demo"
+        "Simulated data, not counted, differentiable against static on demo: better"
     )
     assert found["effective"].finding.startswith("Collapse: ste keeps")
     assert "detached none" in found["gradients"].finding

@@ -188,6 +188,16 @@ def test_ingredients(lens, panels):
                 assert np.isnan(row["low"])
             compared += 1
     assert compared >= 20
+    told = {}
+    for path in (ROOT / "checkpoints").glob("*/config.json"):
+        about = config(path.parent)
+        for source in (about.get("content") or {}).get("sources", ()):
+            if "foretold" in source:
+                told[about["dataset"]["name"].title()] = source["foretold"]
+    chart = panels["foretold"].figures[0].table
+    assert chart["share"].tolist() == [told[title] for title in chart["title"]]
+    known = {(f.title, round(lift, 12)) for f in listed for lift in f.table["lift"]}
+    assert {(row.title, round(row.lift, 12)) for row in chart.itertuples()} <= known
     for figure in panels["cells"].figures:
         for row in figure.table.dropna(subset=["value"]).to_dict("records"):
             rows = everything.query("title == @figure.title and method == @row['method']")

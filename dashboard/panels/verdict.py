@@ -146,7 +146,10 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     challenger = lens.view.challenger
     finding = f"{in_words(found, challenger, BASELINE)} ({metric})"
     if simulated:
-        finding = f"Simulated data, not counted: {_simulated_words(found, challenger)} ({metric})"
+        said = "; ".join(f"{c.dataset}: {c.words(p=False)}" for c in found)
+        finding = (
+            f"Simulated data, not counted, {challenger} against {BASELINE} on {said} ({metric})"
+        )
     blank = _reasons(found)
     if not known:
         return Panel(key=key, finding=finding, blank=blank, missing="; ".join(blank) or finding)
@@ -254,17 +257,6 @@ def _standings(lens: Lens, rows: pd.DataFrame, dataset: str, metric: str) -> pd.
     ]
     columns = ["name", "method", "value", "low", "high", "published", "note"]
     return pd.DataFrame([*ours, *theirs], columns=columns)
-
-
-def _simulated_words(found: list[Claim], challenger: str) -> str:
-    words = {
-        "better": f"{challenger} is better than {BASELINE}",
-        "worse": f"{challenger} is worse than {BASELINE}",
-        "no difference shown": f"no difference shown between {challenger} and {BASELINE}",
-        "too few seeds": "too few seeds for a verdict",
-        "not compared": "not compared",
-    }
-    return "; ".join(f"{words[c.outcome]} on {c.dataset}" for c in found)
 
 
 def _cautions(lens: Lens, known: list[Claim]) -> tuple[str, ...]:
