@@ -172,7 +172,10 @@ def hybrid(dataset: str, arm: str) -> str:
 
 
 def level() -> str:
-    """Each dataset's static SIDs, of those with most seeds the best by validation, beside the best published and SASRec."""
+    """Each dataset's best static SIDs beside the published ones and SASRec.
+
+    The best by validation, of those with most seeds.
+    """
     rows = []
     for dataset, title in TITLES.items():
         arms = [own for row in (TEXT, BEHAVIOUR, BOTH) if bundles(dataset, own := of(dataset, row))]
