@@ -204,6 +204,10 @@ def test_the_arm_is_chosen_by_seeds_and_validation_never_by_test(study):
     rows[["seeds", "validation_ndcg@10", "test_ndcg@10"]] = [[3, 0.1, 0.9], [3, 0.2, 0.1]]
     assert choose_group(rows, "alpha", "differentiable")["arm"] == rows["arm"].iloc[1]
     assert choose_group(rows, "alpha", "static") is None
+    # An arm on histories that no other has does not stand for its method, however good it is.
+    rows["histories"] = ["0 0", "0.5 5"]
+    whole = pd.concat([summary[summary["method"] != "differentiable"], rows])
+    assert choose_group(whole, "alpha", "differentiable")["arm"] == rows["arm"].iloc[0]
 
 
 def made(p, difference=0.01, seeds=3, simulated=False):

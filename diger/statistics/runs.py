@@ -29,7 +29,7 @@ def runs_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
 
     Columns: `bundle, path, hash, kind`; `dataset, title, simulated, fingerprint, split, users,
     items`; `method, decay, noise, arm, origin, group, variant, recipe, backbone,
-    tokenizer, seed, content, setting, way`; `decoding,
+    tokenizer, seed, content, setting, histories, way`; `decoding,
     test_users` of the headline test result; `parameters, memory_bytes, seconds` (all but
     evaluation), `seconds_<phase>`, `epochs, selected_epoch, device, cpu, threads, code_version`;
     then `test_<metric>`, `validation_<metric>`, `corrected_<metric>` (test, collision-corrected)
@@ -71,6 +71,7 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
         "tokenizer": str(about.tokenizer.get("kind") or ""),
         "content": content_of(about),
         "setting": _digest(shared := _shared_settings(about)),
+        "histories": _histories(about),
         "way": _digest({k: v for k, v in shared.items() if not k.startswith(_MEANING)}),
         "seed": -1 if about.seed is None else about.seed,
         "decoding": str((test or {}).get("decoding") or ""),
@@ -132,11 +133,12 @@ def _seconds(about: Config) -> dict[str, float]:
 def _arm_names(frame: pd.DataFrame) -> list[str]:
     """Plain labels where a dataset has one group of them, else with recipe and digest.
 
-    Where a dataset has SIDs of several contents, what is not text is named first. The group with
-    the most seeds keeps the plain label; of equals the one whose recipe is called
-    like the method, or else the first.
+    Where a dataset has SIDs of several contents, what is not text is named first. The group on
+    the dataset's usual histories with the most seeds keeps the plain label; of equals the one whose
+    recipe is called like the method, or else the first.
     """
     names: dict[str, str] = {}
+    usual = usual_histories(frame)
     several = frame[frame["content"] != ""].groupby("dataset")["content"].nunique() > 1
     labels = [
         arm + (_ON.get(content, f" on {content}") if several.get(dataset, False) else "")
@@ -144,11 +146,17 @@ def _arm_names(frame: pd.DataFrame) -> list[str]:
             frame["dataset"], frame["arm"], frame["content"], strict=True
         )
     ]
-    for (_, label), part in frame.assign(arm=labels).groupby(["dataset", "arm"], sort=False):
+    for (dataset, label), part in frame.assign(arm=labels).groupby(["dataset", "arm"], sort=False):
         seeds = part.groupby("group", sort=False)["seed"].nunique()
         one = part.drop_duplicates("group").set_index("group")
-        own = one["recipe"] == one["method"]
-        order = sorted(seeds.index, key=lambda group: (-seeds[group], not own[group]))
+        rank = pd.DataFrame(
+            {
+                "other": one["histories"] != usual[dataset],
+                "seeds": -seeds,
+                "named": one["recipe"] != one["method"],
+            }
+        ).reindex(seeds.index)
+        order = list(rank.sort_values(list(rank.columns), kind="stable").index)
         recipes = [one.loc[group, "recipe"] for group in order]
         for place, (group, recipe) in enumerate(zip(order, recipes, strict=True)):
             shown = recipe or "recipe"
@@ -215,6 +223,20 @@ def _shared_settings(about: Config) -> dict[str, Any]:
     return {k: v for k, v in counted.items() if k.startswith(_SETTING)} | {"on": about.backbone}
 
 
+def _histories(about: Config) -> str:
+    """How training histories were varied: models of other ones answer another question."""
+    training = about.recipe.get("training") or {}
+    return f"{training.get('short') or 0} {training.get('jitter') or 0}"
+
+
+def usual_histories(rows: pd.DataFrame) -> dict[str, str]:
+    """By dataset, the `histories` that most runs were trained on; `rows` are runs or groups."""
+    counted = rows.assign(runs=rows.get("seeds", 1))
+    by_both = counted.groupby(["dataset", "histories"], sort=False)["runs"].sum().reset_index()
+    most = by_both.sort_values("runs", ascending=False, kind="stable").drop_duplicates("dataset")
+    return dict(zip(most["dataset"], most["histories"], strict=True))
+
+
 def _recipe_digest(about: Config) -> str:
     counted = settings(about.recipe, about.arm.method)
     # SIDs read from a file may differ from seed to seed.
@@ -239,6 +261,7 @@ _COLUMNS = (
         "tokenizer",
         "content",
         "setting",
+        "histories",
         "way",
         "seed",
         "decoding",
@@ -261,7 +284,7 @@ _KEYS = ["dataset", "group"]
 _SHARED = (
     *("title", "simulated", "fingerprint", "split", "users", "items", "arm", "origin", "method"),
     *("decay", "noise", "recipe", "backbone", "tokenizer", "decoding"),
-    *("content", "setting", "way"),
+    *("content", "setting", "histories", "way"),
 )
 _COSTS = ("seconds", "memory_bytes", "parameters")
 _MEASURED = ("test_", "validation_", "corrected_")

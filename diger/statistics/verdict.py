@@ -26,7 +26,7 @@ from diger.errors import DigerError
 from diger.statistics.bootstrap import Difference, Interval, compare
 from diger.statistics.paired import pair
 from diger.statistics.randomisation import randomisation_p
-from diger.statistics.runs import repeated, runs_frame, summary_frame
+from diger.statistics.runs import repeated, runs_frame, summary_frame, usual_histories
 
 # Holm's correction for a family of claims that was declared beforehand.
 
@@ -156,7 +156,8 @@ def choose_group(
 ) -> pd.Series | None:
     """The row of `summary_frame` that stands for a method on a dataset, None where it has none.
 
-    Most seeds first, then the best validation mean: the test split has no say. Runs on SIDs from a
+    Those on the dataset's usual histories first, then most seeds, then the best validation mean:
+    the test split has no say. Runs on SIDs from a
     file, and runs that took SIDs or weights from another arm (their training was longer, or another
     question), stand for a method only where there are no others.
     """
@@ -225,13 +226,16 @@ def _most_seeds(
 def _standing(summary: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataFrame:
     """Rows that may stand for a method on a dataset, the best first."""
     rows = summary[(summary["dataset"] == dataset) & (summary["method"] == method)]
+    usual = usual_histories(summary[summary["dataset"] == dataset]).get(dataset)
     plain = (rows["tokenizer"] != "file") & (rows["origin"] == "")
     if plain.any():
         rows = rows[plain]
     column = f"validation_{metric}"
     if column not in rows.columns:
         rows = rows.assign(**{column: float("nan")})
-    return rows.sort_values(["seeds", column], ascending=False, kind="stable", na_position="last")
+    rows = rows.assign(usual=rows["histories"] == usual)
+    order = ["usual", "seeds", column]
+    return rows.sort_values(order, ascending=False, kind="stable", na_position="last")
 
 
 def dataset_claim(
