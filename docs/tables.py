@@ -207,7 +207,7 @@ def declared() -> str:
             found = one.difference
             if found is None or found.lift is None:
                 continue
-            span = found.lift_interval
+            span = one.band
             ends = f" ({100 * span.low:+.1f} to {100 * span.high:+.1f})" if span else ""
             own, p = found.p_value, one.adjusted_p
             rows.append(
