@@ -116,7 +116,11 @@ class TitleIndex:
                 one
                 for one in near
                 if abs(len(one) - len(word)) < 2
-                and (self._words[one] or SequenceMatcher(None, one, word).ratio() >= 0.85)
+                and (
+                    sorted(one) == sorted(word)  # two letters changed places
+                    or SequenceMatcher(None, one, word).ratio()
+                    >= (0.8 if self._words[one] else 0.85)
+                )
             )
             return next(good, word)
 
@@ -148,7 +152,7 @@ class TitleIndex:
     def _named(self, text: str) -> int | None:
         return self._ids.get(text, self._ids.get(text.strip()))
 
-    def close(self, text: str, limit: int = 3, at_least: float = 0.3) -> list[int]:
+    def close(self, text: str, limit: int = 3, at_least: float = 0.45) -> list[int]:
         """Rows whose titles share most letter triples with `text`, by the Dice coefficient."""
         buckets = np.unique(_triples(fold(text[:MAX_TYPED])))
         order, offsets, sizes = self._triple_index
