@@ -85,6 +85,7 @@ def _picture(
     page = context.new_page()
     page.goto(url + query)
     page.locator(wanted).first.wait_for()
+    page.locator(".verdict-line b").first.wait_for()
     page.wait_for_timeout(1500)  # fonts, and the tree's entrance
     page.screenshot(path=folder / f"{name}.png")
     context.close()

@@ -16,8 +16,21 @@ const place = (i) => {
   const there = map.dataset.side === "after" && flown[i];
   return there || [xy[2 * i], xy[2 * i + 1]];
 };
+// Labels of places: those that stand whole, on no other and on no mark.
+const labels = () => {
+  const frame = map.getBoundingClientRect();
+  const taken = [...map.querySelectorAll(".map-marks g")].map((mark) => mark.getBoundingClientRect());
+  for (const text of map.querySelectorAll(".map-labels text")) {
+    const r = text.getBoundingClientRect();
+    const clear = r.left >= frame.left && r.right <= frame.right &&
+      taken.every((o) => r.right < o.left || r.left > o.right || r.bottom < o.top || r.top > o.bottom);
+    text.style.visibility = clear ? "" : "hidden";
+    if (clear) taken.push(r);
+  }
+};
 // Names of the points seen, once they are few.
 const names = () => {
+  labels();
   const layer = map.querySelector(".map-names"), { titles, rows } = map.points, v = map.view;
   layer.replaceChildren();
   if (!titles || lens.at.k < 2.5) return;
