@@ -220,6 +220,7 @@ _SETTING = ("content.", "tokenizer.", "backbone.", "training.")
 
 def _shared_settings(about: Config) -> dict[str, Any]:
     counted = settings(about.recipe, about.arm.method)
+    counted.pop("training.patience", None)  # when a run is given up, not what is trained
     return {k: v for k, v in counted.items() if k.startswith(_SETTING)} | {"on": about.backbone}
 
 
