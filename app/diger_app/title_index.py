@@ -79,7 +79,7 @@ class TitleIndex:
                 break
         if not rows and query:
             spelt = self._spelt(query)
-            rows = self.find(spelt, limit) if spelt != query else self.close(typed, limit)
+            rows = self.find(spelt, limit) if spelt != query else self.close(query, limit)
         return rows[:limit]
 
     def offers(self, line: str, limit: int = 3) -> list[int]:
@@ -90,7 +90,7 @@ class TitleIndex:
             for group in self._groups(text):
                 if group:
                     return group[:limit]
-        return self.close(line, limit)
+        return self.close(query, limit)
 
     def _groups(self, query: str) -> Iterator[list[int]]:
         """Rows of each kind of match of a folded query, the best kind first, the popular first."""
@@ -152,8 +152,12 @@ class TitleIndex:
     def _named(self, text: str) -> int | None:
         return self._ids.get(text, self._ids.get(text.strip()))
 
-    def close(self, text: str, limit: int = 3, at_least: float = 0.45) -> list[int]:
-        """Rows whose titles share most letter triples with `text`, by the Dice coefficient."""
+    def close(self, text: str, limit: int = 3, at_least: float = 0.3) -> list[int]:
+        """Rows whose titles share most letter triples with `text`, by the Dice coefficient.
+
+        A single word is like too many others: of it, half as much again is asked.
+        """
+        at_least *= 1 if " " in text.strip() else 1.5
         buckets = np.unique(_triples(fold(text[:MAX_TYPED])))
         order, offsets, sizes = self._triple_index
         if not len(buckets):
