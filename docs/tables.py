@@ -116,10 +116,13 @@ def metric(bundle: Bundle, name: str, split: str = "test") -> float:
 
 def mean(dataset: str, arm: str) -> str:
     """`recall / ndcg (seeds)`, blank where nothing was run."""
-    found = bundles(dataset, arm)
+    return _means([headline(b.metrics, "test")["metrics"] for b in bundles(dataset, arm)])
+
+
+def _means(found: list[dict[str, float]]) -> str:
     if not found:
         return ""
-    both = (number(np.mean([metric(b, m) for b in found])) for m in ("recall@10", "ndcg@10"))
+    both = (number(np.mean([one[m] for one in found])) for m in ("recall@10", "ndcg@10"))
     return " / ".join(both) + (f" ({len(found)})" if len(found) > 1 else "")
 
 
@@ -159,16 +162,14 @@ def content() -> str:
 
 def hybrid(dataset: str, arm: str) -> str:
     """As `mean`, of the seeds whose bundles hold hybrid decoding of the test split too."""
-    found = [
-        result["metrics"]
-        for bundle in bundles(dataset, arm)
-        for result in bundle.metrics["results"]
-        if result["split"] == "test" and result["decoding"].startswith("hybrid")
-    ]
-    if not found:
-        return ""
-    both = (number(np.mean([one[m] for one in found])) for m in ("recall@10", "ndcg@10"))
-    return " / ".join(both) + (f" ({len(found)})" if len(found) > 1 else "")
+    return _means(
+        [
+            result["metrics"]
+            for bundle in bundles(dataset, arm)
+            for result in bundle.metrics["results"]
+            if result["split"] == "test" and result["decoding"].startswith("hybrid")
+        ]
+    )
 
 
 def level() -> str:
@@ -316,10 +317,8 @@ def films() -> str:
     for arm, what in FILMS.items():
         found = bundles("films", arm)
         if found:
-            means = (
-                number(np.mean([metric(b, m) for b in found])) for m in ("recall@10", "ndcg@10")
-            )
-            rows.append([f"{what} (`{arm}`)", *means, str(len(found))])
+            both = mean("films", arm).partition(" (")[0].split(" / ")
+            rows.append([f"{what} (`{arm}`)", *both, str(len(found))])
     return table(["arm", "recall@10", "ndcg@10", "seeds"], rows)
 
 

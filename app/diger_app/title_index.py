@@ -152,12 +152,12 @@ class TitleIndex:
     def _named(self, text: str) -> int | None:
         return self._ids.get(text, self._ids.get(text.strip()))
 
-    def close(self, text: str, limit: int = 3, at_least: float = 0.3) -> list[int]:
+    def close(self, text: str, limit: int = 3) -> list[int]:
         """Rows whose titles share most letter triples with `text`, by the Dice coefficient.
 
         A single word is like too many others: of it, half as much again is asked.
         """
-        at_least *= 1 if " " in text.strip() else 1.5
+        at_least = 0.3 if " " in text.strip() else 0.45
         buckets = np.unique(_triples(fold(text[:MAX_TYPED])))
         order, offsets, sizes = self._triple_index
         if not len(buckets):
