@@ -67,6 +67,8 @@ TERMS: dict[str, str] = {
     "dead codes": "Codes of a level that no item has.",
     "entropy": "Of the spread of items over a level's codes, in nats; at most the log of the "
     "codebook's size.",
+    "information": "Mutual information between a history and the first code of the next item, in "
+    "nats: at least the code's entropy over training events less the loss at it.",
     "collisions": "Items that share all codes with another item and are told apart by the suffix.",
     "drift": "Share of items with another SID than at the start of joint training, suffix aside. "
     "Zero drift means that differentiable equals static by construction.",

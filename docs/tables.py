@@ -21,6 +21,7 @@ import pandas as pd
 from diger.bundle.documents import headline
 from diger.bundle.reader import Bundle
 from diger.evaluation.slices import slice_metrics
+from diger.statistics.sids import told
 from diger.statistics.verdict import Claim
 from diger.study.config import load_study
 from diger.study.table import collect
@@ -251,7 +252,7 @@ def ladder() -> str:
                 " ".join(map(number, tests)),
                 f"{100 * np.mean([_moved(b) for b in found]):.0f} %",
                 " / ".join(f"{x:.0f}" for x in codes),
-                f"{np.mean([_told(b) for b in found]):.2f}",
+                f"{np.mean([told(b)[b.about.selected_epoch] for b in found]):.2f}",
             ]
         )
     head = ["rung", "what", "validation", "test", "each seed", "changed SIDs"]
@@ -268,18 +269,6 @@ def _moved(bundle: Bundle) -> float:
     if "drift" not in history:
         return 0.0
     return float(history.loc[history["epoch"] == bundle.about.selected_epoch, "drift"].item())
-
-
-def _told(bundle: Bundle) -> float:
-    """Lower bound in nats of what a training history says of the next item's first code.
-
-    The entropy of the first code over the training events, less its cross-entropy in training.
-    """
-    items, history = bundle.items, bundle.history
-    usage = items.groupby("code_1")["training_popularity"].sum().to_numpy(dtype=float)
-    share = usage[usage > 0] / usage.sum()
-    loss = history.loc[history["epoch"] == bundle.about.selected_epoch, "loss_1"].item()
-    return float(-(share * np.log(share)).sum() - loss)
 
 
 def rare() -> str:

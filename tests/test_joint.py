@@ -365,6 +365,11 @@ def test_drift_by_hand():
     first[1] = (2, 1)
     row, levels = watch.epoch(first, start)
     assert row["drift"] == row["drift_epoch"] == 0.25
+    # of 13 training events 10 are on first code 0, 2 on 1, 1 on 2
+    shares, ones = np.array([10, 1, 1, 1]) / 13, np.array([10, 2, 1]) / 13
+    assert row["target_entropy_1"] == pytest.approx(-np.sum(ones * np.log(ones)))
+    both = row["target_entropy_1"] + row["target_entropy_2"]
+    assert both == pytest.approx(-np.sum(shares * np.log(shares)))
     assert row["drift_head"] == 0 and row["drift_tail"] == pytest.approx(1 / 3)
     assert [level["drift"] for level in levels] == [0.25, 0.0]
     second = first.copy()

@@ -22,7 +22,7 @@ from diger.bundle import tables
 from diger.charts import codebook as charts
 from diger.charts.codebook import ribbon_chart
 from diger.errors import DigerError
-from diger.statistics.sids import changes, flows
+from diger.statistics.sids import changes, flows, told
 from diger.statistics.verdict import choose_group
 
 FIXED = "no run here has SIDs that could change: only joint training moves them"
@@ -179,6 +179,28 @@ def agreement(lens: Lens) -> Panel:
     )
 
 
+def information(lens: Lens) -> Panel:
+    """What a history says of the next item's first code, over epochs."""
+    parts = []
+    for bundle, arm, seed in lens.stacked(lens.dataset):
+        values = lens.remember(("told", bundle.hash), partial(told, bundle)).dropna()
+        frame = values.rename("told").rename_axis("epoch").reset_index()
+        parts.append(frame.assign(arm=arm, method=bundle.about.arm.method, seed=seed))
+    known = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    figure = curve_figure(
+        known, "told", "nats told of the first code", number=".1f", chosen=selected(lens)
+    )
+    words = in_words(last_values(known, "told"), "{:.2f}".format)
+    return Panel(
+        key="drift-information",
+        finding=f"What histories tell of the first code at the end, nats: {words}",
+        figures=(figure,),
+        notes=(BANDS,),
+        terms=("information", "SID", "epoch"),
+        hashes=hashes(lens),
+    )
+
+
 def _changes(lens: Lens) -> tuple[pd.DataFrame, tuple[str, ...]]:
     parts, used = [], []
     for bundle, arm, seed in lens.stacked(lens.dataset):
@@ -198,6 +220,6 @@ PAGE = Page(
     icon="alt_route",
     name="SID drift",
     question="Did the SIDs change, and where to?",
-    builders=(over_epochs, by_level, head_and_tail, first_code_flows, agreement),
+    builders=(over_epochs, by_level, head_and_tail, first_code_flows, information, agreement),
     controls=("dataset", "challenger", "seed"),
 )

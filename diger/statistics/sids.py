@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from diger.bundle import tables
+from diger.bundle.reader import Bundle
 from diger.errors import DigerError
 from diger.evaluation.beyond_accuracy import head_items
+from diger.tokenizer.stats import code_entropies
 from diger.tokenizer.suffix import format_sid
 
 PARTS = ("all", "head", "tail")
@@ -36,6 +38,26 @@ def changes(items: pd.DataFrame) -> pd.DataFrame:
                 {"part": part, "level": level, "items": n, "changed": moved, "share": share}
             )
     return pd.DataFrame(records, columns=["part", "level", "items", "changed", "share"])
+
+
+def told(bundle: Bundle) -> pd.Series:
+    """What histories tell of the first code, in nats, epoch by epoch: a lower bound.
+
+    The entropy of the first code over training events less its cross-entropy in training. Codes
+    that moved before bundles recorded that entropy are known at the selected epoch alone.
+
+    Returns: one value an epoch (the index), NaN where it is not known.
+    """
+    items, history = bundle.items, bundle.history
+    if items is None or history is None or "code_1" not in items or "loss_1" not in history:
+        return pd.Series(dtype="float64")
+    of_epoch = history.set_index("epoch")
+    if "target_entropy_1" in of_epoch:
+        return of_epoch["target_entropy_1"] - of_epoch["loss_1"]
+    codes, popularity = items[["code_1"]].to_numpy(), items["training_popularity"].to_numpy()
+    values = code_entropies(codes, popularity)[0] - of_epoch["loss_1"]
+    moved = "drift" in of_epoch and bool((of_epoch["drift"] > 0).any())
+    return values.where(values.index == bundle.about.selected_epoch) if moved else values
 
 
 def flows(items: pd.DataFrame, most: int = 12) -> pd.DataFrame:

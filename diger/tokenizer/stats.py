@@ -96,6 +96,23 @@ def perplexity(counts: np.ndarray) -> float:
     return float(np.exp(_entropy(counts))) if np.any(counts) else 0.0
 
 
+def code_entropies(codes: np.ndarray, weights: np.ndarray) -> list[float]:
+    """Entropy in nats of the code at each level given those before it.
+
+    Args:
+        codes: (items, levels).
+        weights: (items,) how often each item is drawn, in any unit.
+
+    >>> code_entropies(np.array([[0, 0], [0, 1], [1, 0]]), np.array([1, 1, 2]))[0] == np.log(2)
+    True
+    """
+    ends = [0.0]
+    for level in range(1, codes.shape[1] + 1):
+        _, prefix = np.unique(codes[:, :level], axis=0, return_inverse=True)
+        ends.append(_entropy(np.bincount(prefix.ravel(), weights=weights)))
+    return np.diff(ends).tolist()
+
+
 def collision_stats(codes: np.ndarray) -> CollisionStats:
     """Collisions among codes (items, levels)."""
     codes = np.asarray(codes)

@@ -1,5 +1,8 @@
 """SID drift, use of codebooks and train-inference agreement, epoch by epoch.
 
+`target_entropy_1` and on: of the code in training events given those before it, in nats; less the
+loss at that code it is a lower bound of what a history tells of it.
+
 Drift counts items whose codes differ, suffix left aside: since the start, and since the last epoch;
 all items, head and tail apart, and level by level. Head items are the most popular fifth of the
 catalogue. A collapse, and drift that stays at zero, are named in the log.
@@ -16,7 +19,7 @@ from torch import Tensor
 
 from diger.evaluation.beyond_accuracy import head_items
 from diger.tokenizer.soft import SoftCodes
-from diger.tokenizer.stats import level_records, sid_stats
+from diger.tokenizer.stats import code_entropies, level_records, sid_stats
 
 COLLAPSED = 0.1  # effective codes under this share of those at the start, or under two
 STILL_AFTER = 3  # epochs without any drift before it is mentioned
@@ -30,6 +33,7 @@ class SidWatch:
     def __init__(self, codes: np.ndarray, popularity: np.ndarray, codebook_size: int) -> None:
         self.start = codes.copy()
         self.size = codebook_size
+        self.popularity = popularity
         self.head = head_items(popularity)
         self.epochs = 0
         self.begin = sid_stats(codes, codebook_size).levels
@@ -80,6 +84,8 @@ class SidWatch:
             "collisions": stats.collisions.shared_items,
             "largest_group": stats.collisions.largest,
         }
+        for j, entropy in enumerate(code_entropies(codes, self.popularity)):
+            row[f"target_entropy_{j + 1}"] = entropy
         levels = level_records(stats, codes, self.size, self.epochs)
         for j, level in enumerate(levels):
             level["drift"] = float(moved[:, j].mean())
