@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dashboard.kept import kept
 from dashboard.panel import Lens
 from diger.bundle import tables
 from diger.bundle.reader import Bundle
@@ -107,7 +106,7 @@ def pair_claim(lens: Lens, before: pd.Series, after: pd.Series, metric: str) -> 
     def make() -> Claim:
         return rows_claim(before, after, of_group, title=title, metric=metric)
 
-    return lens.remember(key, lambda: kept(key, make))
+    return lens.remember(key, lambda: lens.library.kept.claim(key, make))
 
 
 def _claim(lens: Lens, dataset: str, metric: str) -> Claim:

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import style
 from dashboard.controls import filters, page_controls
 from dashboard.extras import show_bundles, show_empty, show_glossary
+from dashboard.kept import Kept
 from dashboard.library import Library
 from dashboard.pages import PAGES
 from dashboard.panel import Lens, Page, panels_of
@@ -63,7 +64,7 @@ def _library(
     _failed: tuple[BrokenBundle, ...],
 ) -> Library:
     # The leading underscores keep these out of the cache's key: `changed` says it all.
-    return Library.of(opened(_folders), _failed, _memory())
+    return Library.of(opened(_folders), _failed, _memory(), Kept.beside(_folders))
 
 
 def _pages(library: Library) -> dict[str, list[st.Page]]:  # type: ignore[valid-type]

@@ -1,8 +1,9 @@
-"""Claims kept on disk, so that a bootstrap is computed once for the same bundles.
+"""What bootstraps found, kept as JSON, so that it is computed once for the same bundles.
 
-A claim is a small JSON file in `DIGER_CACHE`, else in the user's cache folder, named by a digest of
-what it was made from: the bundles' hashes, and the code that made it. Whatever cannot be read or
-written is computed anew.
+A result is named by a digest of what it was made from: the bundles' hashes, and the code that made
+it. It is looked for in `kept.json` beside the bundles, which ships with them and is written by
+`docs/tables.py`, then in a folder of this user's: `DIGER_CACHE`, else the cache folder. Whatever
+cannot be read or written is computed anew.
 """
 
 from __future__ import annotations
@@ -10,34 +11,82 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from diger import statistics
+import pandas as pd
+
 from diger.files import replacing
+from diger.statistics import bootstrap, paired, randomisation, slices
 from diger.statistics.bootstrap import Difference, Interval
 from diger.statistics.verdict import Claim
 
 VARIABLE = "DIGER_CACHE"
+FILE = "kept.json"
+_MAX_BYTES = 20_000_000
+Value = TypeVar("Value")
 
 
-def kept(key: object, make: Callable[[], Claim]) -> Claim:
-    """The claim of a key, from the disk or made and put there."""
-    digest = hashlib.sha256(f"{_code()} {json.dumps(key)}".encode()).hexdigest()
-    path = _folder() / "claims" / f"{digest[:32]}.json"
-    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
-        return _read(json.loads(path.read_text(encoding="utf-8")))
-    claim = make()
-    if claim.difference is not None:  # a refusal costs nothing
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                file.write_text(json.dumps(asdict(claim)), encoding="utf-8")
-    return claim
+class Kept:
+    """Results by key, in memory, on this disk, or made.
+
+    shipped: by digest, what came with the bundles. used: by digest, what was asked for so far.
+    """
+
+    def __init__(self, shipped: dict[str, Any] | None = None) -> None:
+        self.shipped = shipped or {}
+        self.used: dict[str, Any] = {}
+
+    @classmethod
+    def beside(cls, folders: Sequence[Path]) -> Kept:
+        """With what ships in `kept.json` of the folders."""
+        shipped: dict[str, Any] = {}
+        for folder in folders:
+            path = folder / FILE
+            with suppress(OSError, ValueError, TypeError, RecursionError):
+                if path.stat().st_size <= _MAX_BYTES:
+                    shipped |= json.loads(path.read_text(encoding="utf-8"))
+        return cls(shipped)
+
+    def claim(self, key: object, make: Callable[[], Claim]) -> Claim:
+        """A claim by its key; a refusal costs nothing and is not kept."""
+        return self._get(key, make, lambda c: asdict(c) if c.difference else None, _claim)
+
+    def frame(self, key: object, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """A frame of numbers and words by its key."""
+        return self._get(key, make, lambda f: f.to_dict("list"), lambda v: pd.DataFrame(v))
+
+    def _get(
+        self,
+        key: object,
+        make: Callable[[], Value],
+        dump: Callable[[Value], dict[str, Any] | None],
+        load: Callable[[Any], Value],
+    ) -> Value:
+        digest = hashlib.sha256(f"{_code()} {json.dumps(key)}".encode()).hexdigest()[:32]
+        path = _folder() / "claims" / f"{digest}.json"
+        for read in (
+            lambda: self.shipped[digest],
+            lambda: json.loads(path.read_text(encoding="utf-8")),
+        ):
+            with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+                plain = read()
+                value = load(plain)
+                self.used[digest] = plain
+                return value
+        value = make()
+        made = dump(value)
+        if made is not None:
+            self.used[digest] = made
+            with suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as file:
+                    file.write_text(json.dumps(made), encoding="utf-8")
+        return value
 
 
 def _folder() -> Path:
@@ -47,13 +96,13 @@ def _folder() -> Path:
 
 @cache
 def _code() -> str:
-    """A digest of the statistics that make claims: other code, other claims."""
-    files = sorted(Path(str(statistics.__file__)).parent.glob("*.py"))
+    """A digest of what makes the numbers: other code, other results."""
+    files = [Path(str(one.__file__)) for one in (bootstrap, paired, randomisation, slices)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _read(values: dict[str, Any]) -> Claim:
-    found = values["difference"]
+def _claim(values: dict[str, Any]) -> Claim:
+    found = dict(values["difference"])
     for name in ("interval", "lift_interval"):
         found[name] = found[name] and Interval(**found[name])
     found["per_seed"] = tuple((int(seed), float(value)) for seed, value in found["per_seed"])

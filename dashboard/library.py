@@ -14,6 +14,7 @@ from itertools import product
 
 import pandas as pd
 
+from dashboard.kept import Kept
 from dashboard.sources import Found
 from diger.bundle.reader import BrokenBundle, Bundle
 from diger.errors import DigerError
@@ -37,6 +38,7 @@ class Library:
             (`diger.statistics.verdict.choose_group`) or is compared (`choose_pair`): other
             decays, gradients, starts, recipes.
         memory: shared results.
+        kept: what bootstraps found.
         damaged: by hash, what was found to be damaged when a table was read.
     """
 
@@ -46,6 +48,7 @@ class Library:
     summary: pd.DataFrame
     variants: frozenset[str] = frozenset()
     memory: Memory = field(default_factory=Memory)
+    kept: Kept = field(default_factory=Kept)
     damaged: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -54,6 +57,7 @@ class Library:
         found: Sequence[Found],
         failed: Sequence[BrokenBundle] = (),
         memory: Memory | None = None,
+        kept: Kept | None = None,
     ) -> Library:
         """A library of what `dashboard.sources` found."""
         whole = [b for b in found if isinstance(b, Bundle)]
@@ -77,6 +81,7 @@ class Library:
             summary=summary,
             variants=_variants(summary),
             memory=memory or Memory(),
+            kept=kept or Kept(),
         )
 
     def of_group(self, group: str) -> list[Bundle]:

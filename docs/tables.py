@@ -8,6 +8,7 @@ A page holds a table between `<!-- table NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -29,7 +30,13 @@ from diger.study.table import collect
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]  # the windows are no packages of the environment
 
+from dashboard.kept import FILE, Kept  # noqa: E402
+from dashboard.library import Library  # noqa: E402
+from dashboard.panel import Lens, build  # noqa: E402
+from dashboard.panels import matrix, slices, verdict  # noqa: E402
 from dashboard.published import published  # noqa: E402
+from dashboard.sources import opened  # noqa: E402
+from dashboard.view import View  # noqa: E402
 
 PAGES = (
     "README.md",
@@ -336,10 +343,29 @@ def filled(page: str) -> str:
     return _PLACE.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[4]}", text)
 
 
+def kept() -> str:
+    """What bootstraps found for the dashboard's first views, made anew where it is not known."""
+    folder = ROOT / "checkpoints"
+    library = Library.of(opened([folder]), kept=Kept.beside([folder]))
+    for dataset in library.runs["dataset"].unique():
+        for page in (verdict, matrix, slices):
+            for builder in page.PAGE.builders:
+                build(builder, Lens(library, View(dataset=dataset)))
+    used = dict(sorted(library.kept.used.items()))
+    return "{\n" + ",\n".join(f'"{k}": {json.dumps(v)}' for k, v in used.items()) + "\n}\n"
+
+
 def main() -> int:
-    """Write or check every page; the number of pages that were out of date."""
+    """Write or check every page and what is kept; the number of those that were out of date."""
     os.chdir(ROOT)  # studies name their folders from there
     stale = 0
+    path = ROOT / "checkpoints" / FILE
+    found = kept()
+    if not path.exists() or path.read_text() != found:
+        stale += 1
+        print(path.relative_to(ROOT))
+        if sys.argv[1:] != ["check"]:
+            path.write_text(found)
     for page in PAGES:
         text = filled(page)
         if text != (ROOT / page).read_text():

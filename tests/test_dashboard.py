@@ -1,6 +1,7 @@
 """The dashboard: every page with good, empty and broken inputs; the view, sources and report."""
 
 import itertools
+import json
 import re
 import shutil
 import sys
@@ -23,7 +24,7 @@ from streamlit.testing.v1 import AppTest  # noqa: E402
 from dashboard import sources  # noqa: E402
 from dashboard.analysis import claims  # noqa: E402
 from dashboard.glossary import TERMS  # noqa: E402
-from dashboard.kept import VARIABLE, kept  # noqa: E402
+from dashboard.kept import VARIABLE, Kept  # noqa: E402
 from dashboard.library import Library  # noqa: E402
 from dashboard.pages import PAGES  # noqa: E402
 from dashboard.panel import Lens, Panel, build  # noqa: E402
@@ -321,7 +322,7 @@ def test_damaged_duplicate_and_foreign_bundles_are_named_and_cost_nothing_else(
     assert {"foreign", "newer", "no-manifest", "changed"} <= set(reasons)
 
 
-def test_claims_are_kept_by_what_they_were_made_from(library, cache):
+def test_claims_are_kept_by_what_they_were_made_from(library, cache, tmp_path):
     (one,) = [c for c in claims(lens(library), "ndcg@10", simulated=True) if c.difference]
     bare = replace(one, outcome="not compared", adjusted_p=None)
     calls = []
@@ -330,10 +331,18 @@ def test_claims_are_kept_by_what_they_were_made_from(library, cache):
         calls.append(1)
         return bare
 
-    assert [kept(key, make) for key in ("a", "a", "b")] == [bare] * 3 and len(calls) == 2
+    kept = Kept()
+    assert [kept.claim(key, make) for key in ("a", "a", "b")] == [bare] * 3 and len(calls) == 2
     for file in (cache / "claims").iterdir():
         file.write_text('{"difference": 3}')
-    assert kept("a", make) == bare and len(calls) == 3
+    assert kept.claim("a", make) == bare and len(calls) == 3
+    (tmp_path / "kept.json").write_text(json.dumps(kept.used))
+    assert Kept.beside([tmp_path]).claim("b", make) == bare and len(calls) == 3
+    (tmp_path / "kept.json").write_text("[" * 100_000)
+    assert Kept.beside([tmp_path]).shipped == {}
+    frame = pd.DataFrame({"label": ["few", "many"], "low": [0.1, None], "users": [3, 4]})
+    twice = [kept.frame("c", lambda: frame), kept.frame("c", lambda: 1 / 0)]
+    assert all(one.equals(frame) for one in twice)
 
 
 def test_the_metric_changes_the_verdict_or_the_panel_says_that_it_does_not(library):

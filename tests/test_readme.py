@@ -30,6 +30,13 @@ def test_tables_are_what_their_command_writes(page, monkeypatch):
     assert tables.filled(page) == text, "run python docs/tables.py"
 
 
+def test_what_bootstraps_found_ships_with_the_bundles(monkeypatch, tmp_path):
+    monkeypatch.setenv("DIGER_CACHE", str(tmp_path))
+    shipped = (ROOT / "checkpoints" / "kept.json").read_text()
+    assert tables.kept() == shipped, "run python docs/tables.py"
+    assert not any(tmp_path.rglob("*.json")), "nothing was left to make"
+
+
 def test_how_far_under_the_published_figures():
     text = " ".join((ROOT / "docs" / "results.md").read_text().split())
     said = re.search(r"on Beauty (\d+) % / (\d+) %, on Yelp (\d+) % / (\d+) % under", text)

@@ -205,9 +205,10 @@ def test_the_arm_is_chosen_by_seeds_and_validation_never_by_test(study):
     assert choose_group(rows, "alpha", "differentiable")["arm"] == rows["arm"].iloc[1]
     assert choose_group(rows, "alpha", "static") is None
     # An arm on histories that no other has does not stand for its method, however good it is.
-    rows["histories"] = ["0 0", "0.5 5"]
-    whole = pd.concat([summary[summary["method"] != "differentiable"], rows])
-    assert choose_group(whole, "alpha", "differentiable")["arm"] == rows["arm"].iloc[0]
+    runs = runs_frame(study)
+    others = runs["histories"].where(runs["arm"] != chosen["arm"], "0.5 5")
+    whole = summary_frame(runs.assign(histories=others))
+    assert choose_group(whole, "alpha", "differentiable")["arm"] == "differentiable (sdud)"
 
 
 def made(p, difference=0.01, seeds=3, simulated=False):

@@ -135,9 +135,12 @@ def _slices(lens: Lens, kind: str, key: str, by: str, words: str) -> Panel:
     a = lens.library.of_group(baseline["group"])
     hashes = hashes_of(lens, baseline, arm)
     metric = lens.view.metric
+    made = ("slices", hashes, metric)
     everything = lens.remember(
-        ("slices", hashes, metric),
-        lambda: slice_differences(paired, metric, first_codes=first_codes(a[0])),
+        made,
+        lambda: lens.library.kept.frame(
+            made, lambda: slice_differences(paired, metric, first_codes=first_codes(a[0]))
+        ),
     )
     frame = everything[everything["slice"] == kind].reset_index(drop=True)
     if frame.empty:

@@ -27,7 +27,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _SKIP = shutil.ignore_patterns("__pycache__", "*.pyc", ".*.tmp", "pictures.py")
 _PACKAGE = Path(diger.__file__).parent
 BUNDLES = "checkpoints"
-LATENCIES = "latency.json"  # measured times, which lie beside the bundles
+BESIDE = ("latency.json", "kept.json")  # measured times; what bootstraps found
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ def build(window: Window, sources: Sequence[str], folder: Path) -> Built:
             addresses.append(parse(source))
         else:
             bundles += _bundles(Path(source), notes)
-            if (Path(source) / LATENCIES).is_file():
+            for name in filter(lambda one: (Path(source) / one).is_file(), BESIDE):
                 (folder / BUNDLES).mkdir(exist_ok=True)
-                shutil.copy(Path(source) / LATENCIES, folder / BUNDLES)
+                shutil.copy(Path(source) / name, folder / BUNDLES)
     for bundle in bundles:
         notes += _copy_bundle(bundle, folder / BUNDLES)
     pinned = [_look(address) for address in addresses]

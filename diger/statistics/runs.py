@@ -41,7 +41,7 @@ def runs_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
         return pd.DataFrame(columns=list(_COLUMNS))
     frame["arm"] = _arm_names(frame)
     rest = [c for c in frame.columns if c not in _COLUMNS]
-    return frame.reindex(columns=[*_COLUMNS, *rest])
+    return _compact(frame.reindex(columns=[*_COLUMNS, *rest]))
 
 
 def run_row(bundle: Bundle) -> dict[str, Any]:
@@ -230,11 +230,11 @@ def _histories(about: Config) -> str:
     return f"{training.get('short') or 0} {training.get('jitter') or 0}"
 
 
-def usual_histories(rows: pd.DataFrame) -> dict[str, str]:
-    """By dataset, the `histories` that most runs were trained on; `rows` are runs or groups."""
-    counted = rows.assign(runs=rows.get("seeds", 1))
-    by_both = counted.groupby(["dataset", "histories"], sort=False)["runs"].sum().reset_index()
-    most = by_both.sort_values("runs", ascending=False, kind="stable").drop_duplicates("dataset")
+def usual_histories(runs: pd.DataFrame) -> dict[str, str]:
+    """By dataset, the `histories` that most runs were trained on, the first of equals."""
+    counts = runs.groupby(["dataset", "histories"], sort=False).size()
+    most = counts.sort_values(ascending=False, kind="stable").reset_index()
+    most = most.drop_duplicates("dataset")
     return dict(zip(most["dataset"], most["histories"], strict=True))
 
 
@@ -301,19 +301,22 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a dataset and arm, in the order in which they first occur.
 
     Columns: `dataset, group` and what its runs share (`title, simulated, arm, method, decay,
-    noise, recipe, backbone, decoding, ...`); `seeds` (how many) and `seed_list`; `left_out`, runs
+    noise, recipe, backbone, decoding, ...`); `usual`, whether they are on the histories that most
+    runs of the dataset are on; `seeds` (how many) and `seed_list`; `left_out`, runs
     that repeat a seed of their group (the first counts); for every metric and cost column `c` of
     the runs, `c` (mean) and `c_std`; `hardware`, every machine the runs were made on.
     """
     measured = [c for c in runs.columns if c.startswith(_MEASURED) and c != "test_users"]
     columns = [*measured, *_COSTS]
-    names = [*_KEYS, *_SHARED, "seeds", "seed_list", "left_out", "hardware"]
+    names = [*_KEYS, *_SHARED, "usual", "seeds", "seed_list", "left_out", "hardware"]
     names += [name for c in columns for name in (c, f"{c}_std")]
     if runs.empty:
         return pd.DataFrame(columns=names)
     again = repeated(runs)
     counted = runs[~again].groupby(_KEYS, sort=False)
     summary = counted[list(_SHARED)].first()
+    usual = summary.index.get_level_values("dataset").map(usual_histories(runs[~again]))
+    summary["usual"] = summary["histories"] == usual
     summary["seeds"] = counted.size()
     summary["seed_list"] = counted["seed"].agg(lambda seeds: ", ".join(map(str, sorted(seeds))))
     left_out = runs[again].groupby(_KEYS, sort=False)["bundle"].agg(", ".join)
@@ -324,7 +327,14 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     values = counted[columns]
     whole = values.count().eq(summary["seeds"], axis=0)
     means, spreads = values.mean().where(whole), values.std(ddof=1).where(whole)
-    return pd.concat([summary, means, spreads.add_suffix("_std")], axis=1).reset_index()[names]
+    frame = pd.concat([summary, means, spreads.add_suffix("_std")], axis=1).reset_index()[names]
+    return _compact(frame)
+
+
+def _compact(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with words as objects: as Arrow strings each column is copied by itself."""
+    words = [name for name in frame.columns if isinstance(frame[name].dtype, pd.StringDtype)]
+    return frame.astype(dict.fromkeys(words, object)).copy()
 
 
 def repeated(runs: pd.DataFrame) -> pd.Series:

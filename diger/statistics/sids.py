@@ -53,9 +53,9 @@ def told(bundle: Bundle) -> pd.Series:
         return pd.Series(dtype="float64")
     of_epoch = history.set_index("epoch")
     if "target_entropy_1" in of_epoch:
-        return of_epoch["target_entropy_1"] - of_epoch["loss_1"]
+        return (of_epoch["target_entropy_1"] - of_epoch["loss_1"]).clip(lower=0)
     codes, popularity = items[["code_1"]].to_numpy(), items["training_popularity"].to_numpy()
-    values = code_entropies(codes, popularity)[0] - of_epoch["loss_1"]
+    values = (code_entropies(codes, popularity)[0] - of_epoch["loss_1"]).clip(lower=0)
     moved = "drift" in of_epoch and bool((of_epoch["drift"] > 0).any())
     return values.where(values.index == bundle.about.selected_epoch) if moved else values
 

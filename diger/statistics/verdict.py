@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from diger.errors import DigerError
 from diger.statistics.bootstrap import Difference, Interval, compare
 from diger.statistics.paired import pair
 from diger.statistics.randomisation import randomisation_p
-from diger.statistics.runs import repeated, runs_frame, summary_frame, usual_histories
+from diger.statistics.runs import repeated, runs_frame, summary_frame
 
 # Holm's correction for a family of claims that was declared beforehand.
 
@@ -162,7 +162,7 @@ def choose_group(
     question), stand for a method only where there are no others.
     """
     rows = _standing(summary, dataset, method, metric)
-    return rows.iloc[0] if len(rows) else None
+    return summary.loc[rows.index[0]] if len(rows) else None
 
 
 def choose_pair(
@@ -181,7 +181,7 @@ def choose_pair(
     for name, rows in ((baseline, before), (method, after)):
         if rows.empty:
             raise DigerError(f"no {name} runs")
-    pair = _most_seeds(before, after, "setting")
+    pair = _most_seeds(summary, before, after, "setting")
     if pair is None:
         raise DigerError(
             f"no {baseline} and {method} runs of the same content, tokenizer and training"
@@ -203,37 +203,46 @@ def choose_contents(
     """
     rows = _standing(summary, dataset, method, metric)
     before, after = (rows[rows["content"] == one] for one in (baseline, content))
-    return _most_seeds(before, after, "way")
+    return _most_seeds(summary, before, after, "way")
 
 
 def _most_seeds(
-    before: pd.DataFrame, after: pd.DataFrame, same: str
+    summary: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame, same: str
 ) -> tuple[pd.Series, pd.Series] | None:
     """The pair of rows, equal in the column `same`, on the same data and of the most seeds."""
     pairs = [
-        (a, b) for _, b in after.iterrows() for _, a in before.iterrows() if a[same] == b[same]
+        (a, b)
+        for b in after.itertuples()
+        for a in before.itertuples()
+        if getattr(a, same) == getattr(b, same)
     ]
 
-    def order(pair: tuple[pd.Series, pd.Series]) -> tuple[bool, int]:
+    def order(pair: tuple[Any, Any]) -> tuple[bool, int]:
         a, b = pair
-        data = all(a[name] == b[name] for name in ("fingerprint", "split"))
-        return data, min(a["seeds"], b["seeds"])
+        data = a.fingerprint == b.fingerprint and a.split == b.split
+        return data, min(a.seeds, b.seeds)
 
     # The first of equals, and each side has its best first.
-    return max(pairs, key=order, default=None)
+    found = max(pairs, key=order, default=None)
+    return found and (summary.loc[found[0].Index], summary.loc[found[1].Index])
+
+
+_DECIDING = [
+    *("dataset", "method", "content", "tokenizer", "origin", "usual"),
+    *("seeds", "setting", "way", "fingerprint", "split"),
+]
 
 
 def _standing(summary: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataFrame:
-    """Rows that may stand for a method on a dataset, the best first."""
-    rows = summary[(summary["dataset"] == dataset) & (summary["method"] == method)]
-    usual = usual_histories(summary[summary["dataset"] == dataset]).get(dataset)
+    """What decides of the rows that may stand for a method on a dataset, the best first."""
+    column = f"validation_{metric}"
+    # Summaries are wide, and every copy of a row costs.
+    names = _DECIDING + [column] * (column in summary.columns)
+    of_it = (summary["dataset"] == dataset) & (summary["method"] == method)
+    rows = summary.loc[of_it, names].reindex(columns=[*_DECIDING, column])
     plain = (rows["tokenizer"] != "file") & (rows["origin"] == "")
     if plain.any():
         rows = rows[plain]
-    column = f"validation_{metric}"
-    if column not in rows.columns:
-        rows = rows.assign(**{column: float("nan")})
-    rows = rows.assign(usual=rows["histories"] == usual)
     order = ["usual", "seeds", column]
     return rows.sort_values(order, ascending=False, kind="stable", na_position="last")
 
