@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard.library import Library
@@ -11,7 +13,7 @@ from dashboard.view import METRICS, View
 from diger.names import CHALLENGERS
 from diger.text import printable
 
-FILTERS = ("data", "arms", "variants", "metric", "projector")
+FILTERS = ("arms", "variants", "metric", "projector")
 
 
 def filters(library: Library, arrived: bool = False) -> None:
@@ -28,8 +30,16 @@ def filters(library: Library, arrived: bool = False) -> None:
     summary = library.summary
     datasets = list(dict.fromkeys(summary.sort_values(["simulated", "dataset"])["dataset"]))
     arms = sorted(summary["arm"].unique())
+    st.session_state["data"] = _of_url("data", datasets)
     st.multiselect(
-        "Datasets", datasets, key="data", bind="query-params", placeholder="all", help="None: all."
+        "Datasets",
+        datasets,
+        format_func=library.titles.__getitem__,
+        key="data",
+        on_change=_to_url,
+        args=("data",),
+        placeholder="all",
+        help="None: all.",
     )
     st.multiselect(
         "Arms",
@@ -69,14 +79,30 @@ def page_controls(page: Page, lens: Lens) -> View:
 
 def _dataset(lens: Lens) -> None:
     if lens.datasets:
+        st.session_state["dataset"] = next(iter(_of_url("dataset", lens.datasets)), lens.dataset)
         st.selectbox(
             "Dataset",
             lens.datasets,
-            index=lens.datasets.index(lens.dataset),
+            format_func=lens.title,
             key="dataset",
-            bind="query-params",
+            on_change=_to_url,
+            args=("dataset",),
             width=220,
         )
+
+
+def _of_url(key: str, datasets: Sequence[str]) -> list[str]:
+    """The datasets that the URL names for a widget, by folder: `bind` would write titles there.
+
+    Whoever comes from another page brings what was chosen there.
+    """
+    if st.session_state.get("arrived") and st.session_state.get(key):
+        _to_url(key)
+    return [one for one in st.query_params.get_all(key) if one in datasets]
+
+
+def _to_url(key: str) -> None:
+    st.query_params[key] = st.session_state[key]
 
 
 def _challenger(lens: Lens) -> None:

@@ -35,7 +35,8 @@ def show_bundles(library: Library) -> None:
         show_table(frame, {})
     if len(library.runs):
         st.markdown("**Read**")
-        table = library.runs[list(_COLUMNS)].rename(columns=_COLUMNS)
+        runs = library.runs.assign(dataset=library.runs["dataset"].map(library.titles))
+        table = runs[list(_COLUMNS)].rename(columns=_COLUMNS)
         show_table(table.map(lambda v: printable(v) if isinstance(v, str) else v), {})
 
 

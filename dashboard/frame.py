@@ -125,14 +125,16 @@ def _visible_filters(lens: Lens) -> None:
     library, runs = lens.library, lens.runs
     words = [
         f"{len(runs)} of {len(library.runs)} runs",
-        "datasets: " + (", ".join(map(markdown, lens.view.data)) or "all"),
+        "datasets: " + (", ".join(markdown(lens.title(d)) for d in lens.view.data) or "all"),
         "arms: " + (", ".join(map(markdown, lens.view.arms)) or _default_arms(lens)),
         f"metric: {markdown(lens.view.metric)} on the test split",
     ]
     words += lens.legend(runs)
     several = runs.groupby("dataset")["fingerprint"].nunique()
     for dataset in several[several > 1].index:
-        words.append(f"{markdown(dataset)} is there in {several[dataset]} versions of its data")
+        words.append(
+            f"{markdown(lens.title(dataset))} is there in {several[dataset]} versions of its data"
+        )
     if library.broken:
         left = len(library.broken)
         words.append(f"{left} bundle{'' if left == 1 else 's'} left out (page Bundles says why)")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 
 import pandas as pd
@@ -22,6 +23,7 @@ from diger.memory import Memory
 from diger.names import CHALLENGERS
 from diger.statistics.runs import repeated, runs_frame, summary_frame
 from diger.statistics.verdict import choose_group, choose_pair
+from diger.text import printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,19 @@ class Library:
             memory=memory or Memory(),
             kept=kept or Kept(),
         )
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """What every dataset is called: no two alike, and the simulated ones say so."""
+        rows = list(self.summary.drop_duplicates("dataset").itertuples())
+        plain = [printable(row.title or row.dataset, 60) for row in rows]
+        titles = {}
+        for row, title in zip(rows, plain, strict=True):
+            if plain.count(title) > 1:
+                title += f" ({row.dataset})"
+            untold = row.simulated and "simulated" not in title.lower()
+            titles[row.dataset] = f"{title} (simulated)" if untold else title
+        return titles
 
     def of_group(self, group: str) -> list[Bundle]:
         """The bundles of one arm on one dataset, by seed."""

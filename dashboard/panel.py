@@ -128,12 +128,7 @@ class Lens:
 
     def title(self, dataset: str) -> str:
         """A dataset's title, saying so where it is simulated."""
-        rows = self.library.summary[self.library.summary["dataset"] == dataset]
-        if rows.empty:
-            return dataset
-        title = printable(rows["title"].iloc[0] or dataset, 60)
-        said = "simulated" in title.lower() or not rows["simulated"].iloc[0]
-        return title if said else f"{title} (simulated)"
+        return self.library.titles.get(dataset, dataset)
 
     def of_dataset(self) -> pd.DataFrame:
         """Summary rows of the dataset shown, of one version of its data."""

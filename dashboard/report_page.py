@@ -37,7 +37,13 @@ def show_report(lens: Lens) -> None:
     title = st.text_input(
         "Title", "Differentiable or static semantic IDs?", key="report-title", max_chars=120
     )
-    datasets = st.multiselect("Datasets", lens.datasets, default=lens.datasets, key="report-data")
+    datasets = st.multiselect(
+        "Datasets",
+        lens.datasets,
+        default=lens.datasets,
+        format_func=lens.title,
+        key="report-data",
+    )
     layout = st.segmented_control("Layout", ["A4", "16:9 slides"], default="A4", key="layout")
     chosen = [page for page in offered if page.name in names]
     if not datasets:

@@ -133,7 +133,7 @@ def test_findings_state_the_numbers(library):
         "Differentiable: better than static on 1 of 3 datasets, no difference shown on 2 (ndcg@10)"
     )
     assert found["simulated"].finding.startswith(
-        "Simulated data, not counted, differentiable against static on demo: better"
+        "Simulated data, not counted, differentiable against static on Demo (simulated): better"
     )
     assert found["effective"].finding.startswith("Collapse: ste keeps")
     assert "detached none" in found["gradients"].finding
@@ -173,7 +173,7 @@ def test_filters_hold_everywhere(library):
     assert "Alpha: no differentiable runs" in found["main_metric"].missing
     simulated = panels(library, data=("demo",))
     assert "no real data" in simulated["main_metric"].missing
-    assert "demo" in simulated["simulated"].finding
+    assert "Demo (simulated)" in simulated["simulated"].finding
     table = found["table"].figures[0].table
     assert set(table["arm"]) == {"static", "sasrec"}
 
@@ -401,7 +401,7 @@ def test_filters_are_in_the_url(monkeypatch, study):
     app.run()
     assert app.multiselect(key="data").value == ["alpha"]
     assert app.selectbox(key="metric").value == "recall@5"
-    assert "datasets: alpha" in words(app).replace("\\", "")
+    assert "datasets: Alpha" in words(app).replace("\\", "")
 
 
 def test_sources_from_arguments_variable_and_default(monkeypatch):

@@ -82,14 +82,20 @@ def test_the_verdict_is_the_first_thing_seen_and_pages_open(page, address):
 
 def test_a_filter_is_in_the_url_and_survives_a_change_of_page_and_a_new_tab(page, address):
     page.goto(f"{address}/leaderboard?data=beta&metric=recall%405")
-    settled(page, "datasets: beta")
+    settled(page, "datasets: Beta")
     settled(page, "Every arm by recall@5")
     page.get_by_role("link", name="Cost").click()
     settled(page, "Is it worth its cost?")
-    settled(page, "datasets: beta")
+    settled(page, "datasets: Beta")
     # Polled: the address changes without a page load, some time after the text does.
     page.wait_for_function("location.pathname.endsWith('/cost')")
     page.wait_for_function("location.search.includes('data=beta')")
+    page.goto(f"{address}/training?dataset=beta")
+    settled(page, "ndcg@10 on Beta")
+    page.get_by_role("combobox", name="Dataset").last.click()
+    page.get_by_role("option", name="Alpha").click()
+    settled(page, "ndcg@10 on Alpha")
+    page.wait_for_function("location.search.includes('dataset=alpha')")
 
 
 def test_slides_go_on_and_back_by_the_keyboard(page, address):

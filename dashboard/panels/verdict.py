@@ -146,7 +146,7 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     challenger = lens.view.challenger
     finding = f"{in_words(found, challenger, BASELINE)} ({metric})"
     if simulated:
-        said = "; ".join(f"{c.dataset}: {c.words(p=False)}" for c in found)
+        said = "; ".join(f"{c.title}: {c.words(p=False)}" for c in found)
         finding = (
             f"Simulated data, not counted, {challenger} against {BASELINE} on {said} ({metric})"
         )
