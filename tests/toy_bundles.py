@@ -210,7 +210,7 @@ def _training(method, seed, items, rng, epochs, joint):
         return history, None, None, None, None
     losses = [f"loss_{position}" for position in range(1, LEVELS + 2)]
     for position, column in enumerate(losses, 1):
-        history[column] = 4.5 - position * 0.6 - 1.2 * progress
+        history[column] = 3.5 - position * 0.5 - 1.2 * progress
     history["loss_codes"] = history[losses].mean(axis=1)
     codes = before = first = np.random.default_rng(seed).integers(0, K, (items, LEVELS))
     moves = method in JOINT
