@@ -36,7 +36,7 @@ from dashboard.panel import Lens, build  # noqa: E402
 from dashboard.panels import matrix, slices, verdict  # noqa: E402
 from dashboard.published import published  # noqa: E402
 from dashboard.sources import opened  # noqa: E402
-from dashboard.view import View  # noqa: E402
+from dashboard.view import METRICS, View  # noqa: E402
 
 PAGES = (
     "README.md",
@@ -347,10 +347,11 @@ def kept() -> str:
     """What bootstraps found for the dashboard's first views, made anew where it is not known."""
     folder = ROOT / "checkpoints"
     library = Library.of(opened([folder]), kept=Kept.beside([folder]))
-    for dataset in library.runs["dataset"].unique():
-        for page in (verdict, matrix, slices):
-            for builder in page.PAGE.builders:
-                build(builder, Lens(library, View(dataset=dataset)))
+    for metric in METRICS:
+        for builder in (verdict.decision, verdict.details, matrix.content):
+            build(builder, Lens(library, View(metric=metric)))
+        for dataset in library.runs["dataset"].unique():
+            build(slices.PAGE.builders[0], Lens(library, View(metric=metric, dataset=dataset)))
     used = dict(sorted(library.kept.used.items()))
     return "{\n" + ",\n".join(f'"{k}": {json.dumps(v)}' for k, v in used.items()) + "\n}\n"
 
