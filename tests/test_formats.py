@@ -398,6 +398,10 @@ def test_tables_that_cannot_be_read_are_named(tmp_path):
     ):
         with pytest.raises(DigerError, match=message):
             list(open_reader(source, columns=columns).events())
+    write(tmp_path / "goods.csv", ["sku,label", "a,Mug"])
+    named = {"user": "visitor", "item": "sku", "time": "at"}
+    with pytest.raises(DigerError, match=r"--columns title=NAME \(there are sku, label"):
+        open_reader(clicks, columns=named, items=tmp_path / "goods.csv")
     table.write_bytes(table.read_bytes()[:-9])
     with pytest.raises(DigerError, match="not a whole parquet file"):
         open_reader(table)

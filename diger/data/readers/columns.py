@@ -76,6 +76,11 @@ class ColumnsReader(Reader):
         self._own_id = self._item if items is None else self._items.column(*own)
         self._text = {key: self._text_column(key) for key in TEXT}
         self.describes_items = any(at is not None for at in self._text.values())
+        if items is not None and not self.describes_items:
+            raise DigerError(
+                f"{items} has none of the columns {', '.join(TEXT)}; say what one is called, "
+                f"--columns title=NAME (there are {', '.join(self._items.header)[:300]})"
+            )
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
