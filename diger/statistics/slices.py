@@ -152,7 +152,7 @@ def overlap_at_k(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
 
 
 def overlaps(baseline: Sequence[Bundle], arm: Sequence[Bundle], k: int = 10) -> pd.DataFrame:
-    """Mean overlap of top-k lists between two arms and within each.
+    """Mean overlap of top-k lists between two arms and within each, of the seeds that have them.
 
     Returns: `between, pairs, users, overlap, lowest, highest` with one row for "arm and baseline"
     (same seeds) and one each for "seeds of the baseline" and "seeds of the arm" where there are
@@ -183,14 +183,16 @@ def overlaps(baseline: Sequence[Bundle], arm: Sequence[Bundle], k: int = 10) -> 
 
 
 def _lists(bundles: Sequence[Bundle]) -> dict[int, pd.DataFrame]:
-    found = {}
-    for bundle in bundles:
-        if bundle.topk is None:
-            raise DigerError(
-                f"{bundle.name} carries no lists (topk.parquet): variants go without, and so do "
-                "bundles whose viewers are private"
-            )
-        found[int(bundle.config.get("seed", -1))] = bundle.topk.sort_values("user", kind="stable")
+    found = {
+        int(bundle.config.get("seed", -1)): bundle.topk.sort_values("user", kind="stable")
+        for bundle in bundles
+        if bundle.topk is not None
+    }
+    if not found:
+        raise DigerError(
+            f"{bundles[0].name} carries no lists (topk.parquet), nor does another seed: variants "
+            "go without, and so do bundles whose viewers are private"
+        )
     return found
 
 

@@ -56,7 +56,11 @@ def grid(study: Study) -> list[Run]:
             start_from=f"{name}/{arm.start_from}/{seed}" if arm.start_from else None,
             complete=study.complete is None
             or (arm.name in study.complete and seed == arm.seeds[name][0]),
-            lists=study.claims is None or arm.name in (study.claims.baseline, study.claims.arm),
+            # Two seeds are enough to tell how alike lists are.
+            lists=study.claims is None
+            or (
+                arm.name in (study.claims.baseline, study.claims.arm) and seed in dataset.seeds[:2]
+            ),
             half=study.half,
         )
         for name, dataset in study.datasets.items()
