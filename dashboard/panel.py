@@ -242,6 +242,8 @@ def panels_of(page: Page, lens: Lens) -> Iterator[Panel]:
     said: set[str] = set()
     for builder in page.builders:
         panel = build(builder, lens)
+        if not (panel.missing or panel.figures):
+            continue
         if panel.missing and not panel.finding:
             if panel.missing in said:
                 continue

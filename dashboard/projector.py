@@ -18,6 +18,7 @@ from diger.charts.theme import Look, specification
 from diger.text import markdown
 
 SCALE = 28 / 13  # type of 28 px on the smallest screen, 1280 x 720; more on others
+ROWS = 0.7  # of a page's height, where there is no chart for slides
 AXIS = 60  # what the x axis takes, in units of type of 13 px
 STORY = (
     *("verdict.decision", "verdict.main_metric", "verdict.second_metric"),
@@ -69,8 +70,12 @@ def _sized(figure: Figure) -> dict[str, object]:
     spec = specification(chart, Look(adaptive=True, scale=SCALE))
     tall = spec.get("height")
     assert isinstance(tall, int | float)
-    spec["width"] = SLIDE[0] * SCALE
-    spec["height"] = (tall + AXIS) * SCALE  # of everything: Streamlit fits charts into their size
+    if figure.slide is None:  # rows may be closer than on a page
+        tall = max(SLIDE[1], ROWS * tall)
+    # Of everything: Streamlit fits charts into their size. What is tall is wide as well, or a
+    # screen would have room at both sides.
+    spec["height"] = (tall + AXIS) * SCALE
+    spec["width"] = SLIDE[0] * SCALE * max(1, (tall + AXIS) / (SLIDE[1] + AXIS))
     spec["usermeta"] = {"embedOptions": {"actions": False, "renderer": "svg"}}
     return spec
 

@@ -19,6 +19,7 @@ from diger.errors import DigerError
 from diger.text import csv_cell, markdown
 
 _BOLD = {True: "font-weight: bold", False: ""}
+MOST_ROWS = 60  # of a table that is shown whole, without a scroll of its own
 NARROW_A_ROW = 3  # figures beside each other; Streamlit stacks them on a phone
 
 
@@ -42,6 +43,7 @@ def show_panel(panel: Panel, lens: Lens, look: Look) -> None:
         if panel.notes:
             st.caption(" ".join(markdown(note) for note in panel.notes))
         with st.container(horizontal=True, key=f"tools-{panel.key}"):
+            _in_full(panel)
             _meanings(panel)
             _take_along(panel)
 
@@ -70,17 +72,10 @@ def show_figure(figure: Figure, panel: Panel, lens: Lens, look: Look, number: in
 
 
 def show_card(figure: Figure, panel: Panel, *, short: bool = False) -> None:
-    """Draw a card: a line a heading, and unless `short` all of it behind a click."""
+    """Draw a card: a line a heading; all of it is behind a click, unless on a slide."""
     with st.container(border=not short, key=f"card-{panel.key}"):
         for head, line, _ in figure.card:
-            st.markdown(f"**{markdown(head)}**  \n{markdown(sentence(line))}")
-        if short:
-            return
-        with st.expander("In full"):
-            for head, _, parts in figure.card:
-                if parts:
-                    lines = "  \n".join(map(markdown, parts))
-                    st.markdown(f"**{markdown(head)}**  \n{lines}")
+            st.markdown(f"**{markdown(head)}.** {markdown(sentence(line))}")
 
 
 def show_table(
@@ -99,7 +94,14 @@ def show_table(
     shown: pd.DataFrame | Styler = table
     if best is not None:
         shown = table.style.apply(lambda _: best.map(_BOLD.__getitem__), axis=None)
-    st.dataframe(shown, width="stretch", hide_index=True, column_config=config, placeholder="")
+    st.dataframe(
+        shown,
+        width="stretch",
+        height="content" if len(table) <= MOST_ROWS else "auto",
+        hide_index=True,
+        column_config=config,
+        placeholder="",
+    )
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -158,6 +160,16 @@ def _files(
             yield "TEX", "text/x-tex", lambda: to_latex(table, metrics[:4], words)
 
 
+def _in_full(panel: Panel) -> None:
+    """All parts of the panel's cards one click away."""
+    for figure in panel.figures:
+        if figure.card:
+            with st.popover("In full", icon=":material/unfold_more:", type="tertiary"):
+                for head, _, parts in figure.card:
+                    lines = "  \n".join(map(markdown, parts))
+                    st.markdown(f"**{markdown(head)}**  \n{lines}")
+
+
 def _meanings(panel: Panel) -> None:
     """Definitions one click away."""
     terms = [term for term in dict.fromkeys(panel.terms) if term in TERMS]
@@ -174,8 +186,8 @@ def _rows(figures: tuple[Figure, ...]) -> Iterator[list[tuple[int, Figure] | Non
         if figure is not None and not figure.wide:
             run.append((number, figure))
             continue
-        # Two by two looks better than three and one.
-        size = 2 if len(run) in (2, 4) else NARROW_A_ROW
+        # Two by two is better than three and one: names and marks have more room.
+        size = 2 if len(run) % NARROW_A_ROW else NARROW_A_ROW
         for first in range(0, len(run), size):
             row: list[tuple[int, Figure] | None] = [*run[first : first + size]]
             yield row + [None] * (size - len(row) if len(run) > 1 else 0)

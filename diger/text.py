@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # Backslash escapes: emphasis, code, links, HTML, tables, strike-through, headings, maths,
 # mentions and bare addresses.
@@ -57,3 +58,12 @@ def csv_cell(text: object) -> str:
     """
     cell = printable(text)
     return f"'{cell}" if cell.lstrip().startswith(_FORMULA_STARTS) else cell
+
+
+def and_list(words: Sequence[str]) -> str:
+    """The words as a list within a sentence.
+
+    >>> and_list(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -25,7 +25,9 @@ def forest(n=3):
     frame["lift"] = np.linspace(-0.1, 0.2, n)
     frame["low"] = [np.nan, *np.linspace(-0.1, 0.1, n - 1)]
     frame["high"] = [np.nan, *np.linspace(0.0, 0.3, n - 1)]
-    return frame.assign(label="one seed"), frame[["title", "lift"]].assign(seed=0)
+    return frame.assign(
+        label="one seed", head=frame["title"], numbers="one seed", line=frame["title"]
+    ), frame[["title", "lift"]].assign(seed=0)
 
 
 def lines(arms=("static", "differentiable (frqud)"), epochs=5, seeds=2):

@@ -156,7 +156,7 @@ def test_ingredients_are_compared_alike_and_claim_nothing(library):
     found = panels(library)
     table = found["training"].figures[0].table.set_index("title")
     verdict = found["main_metric"].figures[0].table.set_index("title")
-    declared = table.loc["differentiable for static, text"]
+    declared = table.loc["differentiable against static on text"]
     assert declared["label"] == verdict.loc["Alpha", "label"], "one source of claims"
     labels = set(table["label"]) - {declared["label"]}
     assert not [one for one in labels if re.search("better|worse", one)]
@@ -518,3 +518,40 @@ def test_no_title_asserts_a_change_unless_the_verdict_does(tmp_path, lift, seeds
         rest = [title.replace(claim.words(), "") for title in titles]
         assert not [title for title in rest if COMPARING.search(title)]
         assert asserts or not any("Use diff" in title for title in titles)
+
+
+@pytest.mark.parametrize(
+    ("lift", "seeds"), [(1.6, 3), (0.5, 3), (1.0, 3), (1.6, 1)], ids=["win", "loss", "tie", "one"]
+)
+def test_titles_of_ingredients_count_and_never_say_which_way(tmp_path, lift, seeds):
+    def arms(method, name, quality=0.3, **options):
+        for seed in range(seeds):
+            one = f"{name}-{method}-{seed}"
+            write_run(tmp_path, method=method, seed=seed, name=one, quality=quality, **options)
+
+    learned = {"method": "differentiable", "decay": "none", "noise": "gumbel"}
+    for content in (("text",), ("behaviour",), ("text", "behaviour")):
+        sources = {"content": {"sources": dict.fromkeys(content, 1.0)}}
+        recipe = {"whole_recipe": {"name": "-".join(content), **sources}}
+        quality = 0.3 if content == ("text",) else 0.3 * lift
+        arms("static", "-".join(content), quality, **recipe)
+        arms("detached", "-".join(content), quality * lift, **recipe)
+        arms("differentiable", "-".join(content), quality * lift, **recipe)
+    drawn = {"name": "random", "tokenizer": {"kmeans": {"random": True}}}
+    arms("static", "random", 0.3 * lift, whole_recipe=drawn)
+    arms("static", "frozen", 0.3 * lift, sids_from={"arm": learned, "hash": "a"})
+    arms("sasrec", "beside", 0.3 * lift)
+    found = panels(opened(tmp_path))
+    listed = found["comparisons"].figures[0].table
+    titles = {name: found[name].finding for name in ("content", "training", "controls")}
+    compared = {name: len(found[name].figures[0].table) for name in titles}
+    assert compared["content"] == 6 and compared["controls"] >= 2 and compared["training"] >= 7
+    for name, title in titles.items():
+        assert not re.search("better|worse", title) and not COMPARING.search(title), title
+        said = re.search(r"(\w+) of (\d+) comparisons", title)
+        assert int(said[2]) == compared[name]
+        rows = listed[listed["kind"] == name.removesuffix("s")]
+        one_way = ~rows["difference of each seed"].str.contains(r"\+.*-|-.*\+")
+        clear = (pd.to_numeric(rows["p, Holm"]) <= 0.05) & one_way
+        assert said[1] == str(int(clear.sum()) or "none")
+        assert said[1] == "none" or (lift != 1.0 and seeds == 3)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dashboard.analysis import BASELINE, claims, pair_claim
 from dashboard.panel import Figure, Lens, Page, Panel
-from dashboard.panels.verdict import lift_frames, mean_and_range
+from dashboard.panels.verdict import lift_figure, mean_and_range
 from diger.charts import lift
 from diger.charts.tables import claims_table
 from diger.errors import DigerError
@@ -42,9 +42,9 @@ def controls(lens: Lens) -> Panel:
 
 
 _RUNGS = {  # comparisons by name, as the legend calls them, and whose colour they wear
-    "text and behaviour for text, static": ("behaviour beside text, static SIDs", "static"),
-    "differentiable for static, text": ("joint training, SIDs of text", "detached"),
-    "differentiable for static, text and behaviour": (
+    "text and behaviour against text, static": ("behaviour beside text, static SIDs", "static"),
+    "differentiable against static on text": ("joint training, SIDs of text", "detached"),
+    "differentiable against static on both": (
         "joint training, SIDs of text and behaviour",
         "differentiable",
     ),
@@ -85,9 +85,9 @@ def foretold(lens: Lens) -> Panel:
     datasets = frame["title"].nunique()
     return Panel(
         key="matrix-foretold",
-        finding=f"What each rung brings, by how much the text foretells: {datasets} "
-        f"dataset{'s' if datasets > 1 else ''}, from {frame['share'].min():.0%} to "
-        f"{frame['share'].max():.0%} ({lens.view.metric})",
+        finding="What behaviour and joint training bring, by how much of behaviour the text "
+        f"foretells: {frame['share'].min():.0%} to {frame['share'].max():.0%} on {datasets} "
+        f"dataset{'s' if datasets > 1 else ''} ({lens.view.metric})",
         figures=(Figure(chart=lift.against_share(frame, lens.view.metric), table=frame),),
         notes=(
             "The share of the behaviour vectors' variance that a ridge regression from the text "
@@ -214,15 +214,8 @@ def _ladder(lens: Lens, kind: str, what: str) -> Panel:
         if not known:
             continue
         # A row is an ingredient here, and the dataset is the figure's title.
-        frame, seeds = lift_frames([replace(one, title=name) for name, one in known])
-        figures.append(
-            Figure(
-                title=lens.title(dataset),
-                chart=lift.forest(frame, seeds, lens.view.metric, ""),
-                table=frame.drop(columns="short"),
-                slide=lift.forest(frame, seeds, lens.view.metric, "", slide=True),
-            )
-        )
+        rows = [replace(one, title=name) for name, one in known]
+        figures.append(lift_figure(rows, lens.view.metric, "", lens.title(dataset)))
         hashes += [b.hash for _, c in known for g in c.groups for b in lens.library.of_group(g)]
     why = f"no two arms that are alike but for the ingredient: {', '.join(blank)}"
     if not figures:
@@ -239,15 +232,23 @@ def _ladder(lens: Lens, kind: str, what: str) -> Panel:
 
 
 def _words(found: list[Claim], what: str, metric: str) -> str:
-    """What may be said: how many are apart from 0 after the correction, never which way."""
+    """What may be said: how many show a difference after the correction, never which way."""
     real = [c for c in found if not c.simulated]
     known = [c for c in real or found if c.difference is not None]
     what = what if real else f"Simulated data, {what[:1].lower()}{what[1:]}"
     judged = [c for c in known if c.band]
-    apart = sum(c.adjusted_p is not None and c.adjusted_p <= ALPHA for c in judged)
+    apart = sum(
+        c.adjusted_p is not None
+        and c.adjusted_p <= ALPHA
+        and c.difference is not None
+        and c.difference.same_sign
+        for c in judged
+    )
     few = len(known) - len(judged)
-    said = f"{what}: of {len(known)} comparisons, {apart} apart from 0 after correction"
-    return f"{said}{f', {few} of too few seeds' if few else ''} ({metric})"
+    shows = "shows" if apart < 2 else "show"
+    said = f"{what}: {apart or 'none'} of {len(known)} comparisons {shows} a difference"
+    rest = f", {few} {'has' if few == 1 else 'have'} too few seeds" if few else ""
+    return f"{said} after correction{rest} ({metric})"
 
 
 def _cells(

@@ -10,6 +10,7 @@ from dashboard.panels.curves import in_words
 from diger.charts import lift as charts
 from diger.errors import DigerError
 from diger.statistics.slices import KINDS, MIN_USERS, overlaps, slice_differences, won_and_lost
+from diger.text import and_list
 
 K = 10
 _NOTE = (
@@ -183,15 +184,11 @@ def _slice_words(frame: pd.DataFrame, arm: str, by: str, words: str, metric: str
     if not apart:
         where = f"in any of {len(judged)} slices" if len(judged) > 1 else "in the one slice"
         return f"{by}: no interval apart from 0 {where} with enough users ({metric})"
+    shown = apart[:4] + ([f"{len(apart) - 4} more"] if len(apart) > 4 else [])
     return (
-        f"{by}: uncorrected intervals apart from 0 for {words.format(_and(apart))}, of "
+        f"{by}: uncorrected intervals apart from 0 for {words.format(and_list(shown))}, of "
         f"{len(judged)} slices ({arm}, {metric})"
     )
-
-
-def _and(labels: list[str]) -> str:
-    shown = labels[:4] + ([f"{len(labels) - 4} more"] if len(labels) > 4 else [])
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _reach_words(lens: Lens, words: list[tuple[str, pd.Series]]) -> str:

@@ -49,8 +49,7 @@ def decision(lens: Lens) -> Panel:
         figures=(Figure(card=lines, table=table),),
         notes=(
             *_always(lens),
-            "Lifts in ndcg@10, 95 % intervals. Why: not declared beforehand, not corrected.",
-            "What the seeds could show is a true change found four times of five, uncorrected.",
+            f"Changes are in {MAIN}, intervals 95 %. What stands under Why is no verdict.",
         ),
         terms=("verdict", "interval", "lift", "Holm"),
         hashes=tuple(b.hash for c in found for g in c.groups for b in library.of_group(g)),
@@ -138,7 +137,7 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     found = claims(lens, metric, simulated=simulated)
     if not found:
         if simulated:
-            raise DigerError("no simulated data among the datasets shown")
+            return Panel(key=key, finding="")
         raise DigerError(
             "no real data among the datasets shown, so no verdict; simulated data is further down"
         )
@@ -153,18 +152,11 @@ def _forest(lens: Lens, metric: str, *, simulated: bool, key: str) -> Panel:
     blank = _reasons(found)
     if not known:
         return Panel(key=key, finding=finding, blank=blank, missing="; ".join(blank) or finding)
-    frame, seeds = lift_frames(known)
     used = [b.hash for c in known for g in c.groups for b in lens.library.of_group(g)]
     return Panel(
         key=key,
         finding=finding,
-        figures=(
-            Figure(
-                chart=lift.forest(frame, seeds, metric, BASELINE),
-                table=frame.drop(columns="short"),
-                slide=lift.forest(frame, seeds, metric, BASELINE, slide=True),
-            ),
-        ),
+        figures=(lift_figure(known, metric, BASELINE),),
         notes=(*(_always(lens) if metric == MAIN else ()), _READING, *_cautions(lens, known)),
         terms=("lift", "interval", "verdict", "static", challenger, metric.split("@")[0] + "@k")
         + (("simulated",) if simulated else ()),
@@ -184,8 +176,8 @@ def _always(lens: Lens) -> tuple[str, ...]:
     return (f"Always {MAIN}, the metric declared beforehand, whatever metric is chosen.",)
 
 
-def lift_frames(known: list[Claim]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two frames of `diger.charts.lift.forest` from claims that have a lift."""
+def lift_figure(known: list[Claim], metric: str, baseline: str, title: str = "") -> Figure:
+    """The forest plot of claims that have a lift, a row a claim."""
     records, seeds = [], []
     for one in known:
         found = one.difference
@@ -199,7 +191,9 @@ def lift_frames(known: list[Claim]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "low": band.low if band else float("nan"),
                 "high": band.high if band else float("nan"),
                 "label": one.words(),
-                "short": one.words(p=False),
+                "head": f"{one.title}: {one.said}" if one.said else one.title,
+                "numbers": one.numbers(),
+                "line": f"{one.title}: {one.words(p=False)}",
                 "arm": one.arm,
                 "baseline": one.baseline,
             }
@@ -209,7 +203,13 @@ def lift_frames(known: list[Claim]) -> tuple[pd.DataFrame, pd.DataFrame]:
             for seed, value in found.per_seed
             if found.baseline > 0 and found.seeds > 1
         ]
-    return pd.DataFrame(records), pd.DataFrame(seeds, columns=["title", "seed", "lift"])
+    frame, ticks = pd.DataFrame(records), pd.DataFrame(seeds, columns=["title", "seed", "lift"])
+    return Figure(
+        title=title,
+        chart=lift.forest(frame, ticks, metric, baseline),
+        table=frame.drop(columns=["head", "numbers", "line"]),
+        slide=lift.forest(frame, ticks, metric, baseline, slide=True),
+    )
 
 
 def mean_and_range(lens: Lens, row: pd.Series | None, metric: str) -> dict[str, object]:

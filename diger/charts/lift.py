@@ -36,11 +36,11 @@ def forest(
 
     Args:
         frame: `title, method, lift, low, high, label`, lifts as fractions; `low` and `high` are
-            missing with one seed; `label` is written beside the row.
+            missing with one seed. Over the row stands `head`, and `numbers` under it.
         seeds: `title, seed, lift`, one row a seed.
         metric: on the axis.
         baseline: on the axis; empty where the titles say it.
-        slide: title and `short` on one line, for a low and wide place.
+        slide: `line` in place of both, for a low and wide place.
     """
     top = float(frame[["lift", "high"]].max().max())
     bottom = float(frame[["lift", "low"]].min().min())
@@ -66,16 +66,14 @@ def forest(
         high=("to", "+.1%"),
     )
     zero = alt.Chart(pd.DataFrame({"lift": [0.0]})).mark_rule(color=role("rule"), strokeWidth=1.5)
-    frame = frame.copy()
     rows = alt.Chart(frame).encode(y=y, tooltip=tooltip)
     known = alt.datum.low != None  # noqa: E711 - a Vega expression, not a comparison here
     interval = rows.transform_filter(known).mark_rule(strokeWidth=4, opacity=0.55)
     each = alt.Chart(seeds).mark_tick(
         size=10 if slide else 16, thickness=2, opacity=0.9, yOffset=9 if slide else 18
     )
-    lines: list[tuple[str, int, dict[str, Any]]] = [("title", -28, _BOLD), ("label", -11, {})]
+    lines: list[tuple[str, int, dict[str, Any]]] = [("head", -28, _BOLD), ("numbers", -11, {})]
     if slide:
-        frame["line"] = [f"{row.title}: {row.short}" for row in frame.itertuples()]
         lines = [("line", -7, {})]
     words = [
         rows.encode(x=alt.XValue(0), text=alt.Text(f"{column}:N")).mark_text(
@@ -108,13 +106,14 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
             the range over seeds; a row without a value was not run.
         metric: on the axis.
     """
-    y = alt.Y("name:N", title=None, sort=list(frame["name"]), axis=alt.Axis(labelLimit=240))
-    x = alt.X(
-        "value:Q", title=metric, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4, format="~g")
-    )
+    y = alt.Y("name:N", title=None, sort=list(frame["name"]))
+    ends = frame[["value", "high"]].max(axis=1).fillna(0)
+    # Room for the words after the last mark, on a phone too.
+    scale = alt.Scale(domain=[0, 1.25 * (float(ends.max()) or 1.0)], nice=False)
+    axis = alt.Axis(tickCount=4, format="~g")
+    x = alt.X("value:Q", title=metric, scale=scale, axis=axis)
     colour = alt.Color("method:N", scale=_methods(), legend=None)
     tooltip = tips(name=("arm", ""), value=(metric, ".4f"), note=("how", ""))
-    ends = frame[["value", "high"]].max(axis=1).fillna(0)
     words = [f"{value:.4f}" if value == value else "not run" for value in frame["value"]]
     rows = alt.Chart(frame.assign(end=ends, words=words)).encode(y=y, tooltip=tooltip)
     ours = rows.transform_filter(~alt.datum.published)
@@ -266,7 +265,7 @@ def won_and_lost(frame: pd.DataFrame, arm: str, baseline: str) -> alt.LayerChart
     part["seed_name"] = [f"seed {seed}" for seed in part["seed"]]
     part["words"] = [f"{row.users:,} {row.outcome}" for row in part.itertuples()]
     scale = alt.Scale(domain=["lost", "won"], range=[method_colour(baseline), method_colour(arm)])
-    reach = float(part["users"].max() or 1) * 1.35
+    reach = float(part["users"].max() or 1) * 1.7  # room for the words on a phone
     base = alt.Chart(part).encode(
         y=alt.Y("seed_name:N", title=None, sort=None),
         x=alt.X(
@@ -299,7 +298,7 @@ def overlap(frame: pd.DataFrame, k: int) -> alt.LayerChart:
     """
     shown = frame.assign(words=[f"{value:.0%}" for value in frame["overlap"]])
     base = alt.Chart(shown).encode(
-        y=alt.Y("between:N", title=None, sort=None, axis=alt.Axis(labelLimit=200)),
+        y=alt.Y("between:N", title=None, sort=None),
         x=alt.X(
             "overlap:Q",
             title=f"items in common among the first {k}",

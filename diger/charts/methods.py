@@ -37,8 +37,8 @@ METHOD_SHAPES: dict[str, str] = {
     "differentiable": "triangle-up",
     "detached": "square",
     "ste": "diamond",
-    "shuffled": "stroke",
-    "reassigned": "M0,-.5L.43,-.25L.43,.25L0,.5L-.43,.25L-.43,-.25Z",
+    "shuffled": "M-.9,-.6L-.6,-.9L0,-.3L.6,-.9L.9,-.6L.3,0L.9,.6L.6,.9L0,.3L-.6,.9L-.9,.6L-.3,0Z",
+    "reassigned": "M0,-1L.87,-.5L.87,.5L0,1L-.87,.5L-.87,-.5Z",
     "sasrec": "cross",
     "popularity": "triangle-down",
 }

@@ -206,7 +206,7 @@ def arm_rows(arms: Iterable[tuple[str, str]]) -> alt.Y:
     """
     own = f"replace(datum.label, /^.*{VARIANT}/, '$1')"
     names = [arm for arm, _ in arms]
-    return alt.Y("arm:N", title=None, sort=names, axis=alt.Axis(labelExpr=own, labelLimit=240))
+    return alt.Y("arm:N", title=None, sort=names, axis=alt.Axis(labelExpr=own))
 
 
 def _enlarge(mark: dict[str, Any], scale: float) -> None:

@@ -20,11 +20,13 @@ from diger.bundle.reader import Bundle
 from diger.statistics.bootstrap import LEVEL
 from diger.statistics.matrix import Compare, ingredients
 from diger.statistics.sids import changes
-from diger.statistics.verdict import BOUND, MIN_SEEDS, Claim, in_words
+from diger.statistics.verdict import BOUND, MIN_SEEDS, Claim
+from diger.text import and_list
 
 POWER = 0.8
 MOST_SEEDS = 50
 Bundles = Callable[[str], Sequence[Bundle]]
+_COULD = "What seeds could show is a true change that they find four times of five, uncorrected"
 
 
 def smallest_lift(claim: Claim, seeds: int | None = None) -> float | None:
@@ -70,48 +72,70 @@ def decide(
         arm, baseline: the methods.
     """
     real = [c for c in claims if not c.simulated]
-    said = f"{advice(claims, arm, baseline)}. {in_words(real, arm, baseline)}"
-    moved, why = [], []
+    moved, reached, why = [], [], []
     for one in real:
-        share, words = _why(one, summary, of_group, compare)
-        moved += [] if share is None else [f"{one.title} {share:.0%}"]
+        share, sasrec, words = _why(one, summary, of_group, compare)
+        moved += [] if share is None else [share]
+        reached += [] if sasrec is None else [f"{sasrec:+.0%} on {one.title}"]
         why += [words] if words else []
+    parts = []
+    if moved:
+        low, high = (f"{end:.0%}" for end in (min(moved), max(moved)))
+        shares = low if low == high else f"{low} to {high}"
+        parts.append(f"joint training gave {shares} of items another SID")
+    if reached:
+        parts.append(f"SASRec, which has no SIDs, against {baseline}: {and_list(reached)}")
     more, change = _change(real, summary)
-    each = ", ".join(f"{c.title}: {c.outcome}" for c in real)
     return (
-        ("Answer", said, (each,)),
-        (
-            "How sure",
-            "; ".join(_short(c) for c in real) or "nothing was compared",
-            tuple(_sure(c) for c in real),
-        ),
-        (
-            "Why",
-            f"items whose SID changed: {', '.join(moved)}" if moved else "not known",
-            tuple(why),
-        ),
+        ("Answer", _answer(real, arm, baseline), tuple(f"{c.title}: {c.outcome}" for c in real)),
+        ("How sure", _ruled_out(real), (*(_sure(c) for c in real), _COULD)),
+        ("Why", "; ".join(parts) or "not known", tuple(why)),
         ("What would change it", more, change),
     )
 
 
 def advice(claims: Sequence[Claim], arm: str, baseline: str) -> str:
     """What to do: the new method only where it is shown to be better."""
-    better = [c.title for c in claims if c.outcome == "better" and not c.simulated]
+    real = [c for c in claims if not c.simulated]
+    better = [c.title for c in real if c.outcome == "better"]
     if better:
-        return f"Use {arm} SIDs on {', '.join(better)}"
-    judged = any(c.outcome not in ("not compared", "too few seeds") for c in claims)
+        rest = f", {baseline} SIDs elsewhere" if len(better) < len(real) else ""
+        return f"Use {arm} SIDs on {and_list(better)}{rest}"
+    judged = any(c.outcome not in ("not compared", "too few seeds") for c in real)
     return f"Keep {baseline} SIDs{'' if judged else ' until there is a verdict'}"
 
 
-def _short(claim: Claim) -> str:
-    found = claim.difference
-    if found is None:
-        return f"{claim.title}: not compared"
-    band = claim.band
-    if band is None:
-        few = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
-        return f"{claim.title}: {few}, too few for an interval"
-    return f"{claim.title}: {band.low:+.1%} to {band.high:+.1%}"
+def _answer(claims: Sequence[Claim], arm: str, baseline: str) -> str:
+    said = {
+        "better": f"better than {baseline} on",
+        "worse": f"worse than {baseline} on",
+        "no difference shown": f"no difference from {baseline} shown on",
+        "too few seeds": "too few seeds for a verdict on",
+        "not compared": "not compared on",
+    }
+    where = {outcome: [c.title for c in claims if c.outcome == outcome] for outcome in said}
+    parts = [f"{said[outcome]} {and_list(titles)}" for outcome, titles in where.items() if titles]
+    return f"{arm}: {'; '.join(parts)}"
+
+
+def _ruled_out(claims: Sequence[Claim]) -> str:
+    """What the intervals leave: the change where one is shown, else the gain that is ruled out."""
+    shown, capped, open_ = [], [], []
+    for one in claims:
+        if one.band is None:
+            open_ += [one.title] if one.difference else []
+        elif one.asserts:
+            shown.append(f"{one.band.low:+.1%} to {one.band.high:+.1%} on {one.title}")
+        else:
+            capped.append(f"{max(one.band.high, 0):.1%} on {one.title}")
+    parts = []
+    if shown:
+        parts.append(f"the change is {and_list(shown)}")
+    if capped:
+        parts.append(f"gains above {and_list(capped)} are ruled out")
+    if open_:
+        parts.append(f"too few seeds to rule anything out on {and_list(open_)}")
+    return "; ".join(parts) or "nothing was compared"
 
 
 def _sure(claim: Claim) -> str:
@@ -131,24 +155,26 @@ def _sure(claim: Claim) -> str:
 
 def _why(
     claim: Claim, summary: pd.DataFrame, of_group: Bundles, compare: Compare
-) -> tuple[float | None, str]:
-    """The share of items whose SID changed, and all reasons in words."""
+) -> tuple[float | None, float | None, str]:
+    """The share of items whose SID changed, SASRec's lift, and all reasons in words."""
     if claim.difference is None:
-        return None, ""
+        return None, None, ""
     rows = summary[summary["dataset"] == claim.dataset]
     by_group = rows.set_index("group", drop=False)
     parts = []
     moved = _moved(of_group(by_group.loc[claim.groups[1], "group"]))
     if moved is not None:
         parts.append(f"{moved:.0%} of items changed their SID")
-
+    sasrec = None
     for one in ingredients(rows, claim.dataset):
         if one.pair is None or one.kind == "training" or one.pair[0]["method"] != "static":
             continue
         said = compare(*one.pair)
         if said.difference is not None:
             parts.append(f"{one.name}: {said.numbers()}")
-    return moved, f"{claim.title}: {'; '.join(parts)}" if parts else ""
+            if one.pair[1]["method"] == "sasrec":
+                sasrec = said.difference.lift
+    return moved, sasrec, f"{claim.title}: {'; '.join(parts)}" if parts else ""
 
 
 def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, tuple[str, ...]]:
@@ -162,9 +188,9 @@ def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, tuple[
             continue
         more: int | None
         if one.band is None:
-            more, aim = max(MIN_SEEDS - found.seeds, 1), "any verdict"
+            more, use, aim = max(MIN_SEEDS - found.seeds, 1), "for", "any verdict"
         else:
-            wanted, aim = seeds_for(one), f"a change of {BOUND:.0%}"
+            wanted, use, aim = seeds_for(one), "to show", f"a change of {BOUND:.0%}"
             if wanted is None:
                 parts.append(f"{one.title}: not even {MOST_SEEDS} seeds would show {aim}")
                 continue
@@ -172,7 +198,7 @@ def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, tuple[
             if more <= 0:
                 enough.append(one.title)
                 continue
-        short.append(f"{more} on {one.title}")
+        short.append(f"{more} on {one.title} ({use} {aim})")
         row = summary[summary["group"] == one.groups[1]].iloc[0]
         seeds = [int(seed) for seed in str(row["seed_list"]).split(", ")]
         recipe, seed = str(row["recipe"]), max(seeds) + 1
@@ -187,8 +213,10 @@ def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, tuple[
         )
     if enough:
         parts.append(f"{', '.join(enough)}: these seeds would have shown a change of {BOUND:.0%}")
-    nothing = "more seeds would only narrow the intervals"
-    return f"more seeds: {', '.join(short)}" if short else nothing, tuple(parts)
+    said = [f"more seeds: {and_list(short)}"] if short else []
+    if enough:
+        said.append(f"enough to show {BOUND:.0%} on {and_list(enough)}")
+    return "; ".join(said) or "more seeds would only narrow the intervals", tuple(parts)
 
 
 def _moved(bundles: Sequence[Bundle]) -> float | None:

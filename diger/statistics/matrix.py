@@ -18,7 +18,6 @@ from diger.statistics.verdict import Claim, choose_contents, choose_group, choos
 
 CONTENTS = ("text", "behaviour", "both")
 WAYS = ("static", "detached", "differentiable")
-IN_WORDS = {"both": "text and behaviour", "random": "random codes"}
 Kind = Literal["content", "training", "control"]
 Compare = Callable[[pd.Series, pd.Series], Claim]
 _TRAINING = (
@@ -54,11 +53,12 @@ def ingredients(summary: pd.DataFrame, dataset: str) -> list[Ingredient]:
     for way in WAYS:
         for content in CONTENTS[1:]:
             pair = choose_contents(rows, dataset, way, content)
-            made.append(Ingredient("content", f"{_words(content)} for text, {way}", pair))
+            named = "text and behaviour" if content == "both" else content
+            made.append(Ingredient("content", f"{named} against text, {way}", pair))
     for content in CONTENTS:
         for before, after in _TRAINING if content == "text" else _TRAINING[:3]:
             pair = _pair(rows[rows["content"] == content], dataset, after, before)
-            made.append(Ingredient("training", f"{after} for {before}, {_words(content)}", pair))
+            made.append(Ingredient("training", f"{after} against {before} on {content}", pair))
     declared = _pair(rows, dataset, "differentiable", "static")
     static = declared[0] if declared else choose_group(rows, dataset, "static")
     if static is None:
@@ -67,12 +67,12 @@ def ingredients(summary: pd.DataFrame, dataset: str) -> list[Ingredient]:
     alike = frozen[frozen["setting"] == static["setting"]]
     sasrec = choose_group(rows, dataset, "sasrec")
     for name, arm in (
-        ("learned SIDs, frozen, for static", alike.iloc[0] if len(alike) else None),
-        ("SASRec for static", sasrec),
+        ("learned SIDs, frozen, against static", alike.iloc[0] if len(alike) else None),
+        ("SASRec against static", sasrec),
     ):
         made.append(Ingredient("control", name, None if arm is None else (static, arm)))
     random = choose_contents(rows, dataset, "static", "random")
-    return [*made, Ingredient("control", "random codes for text, static", random)]
+    return [*made, Ingredient("control", "random codes against text, static", random)]
 
 
 def corrected(claims: Sequence[Claim]) -> list[Claim]:
@@ -92,7 +92,3 @@ def _pair(
         return choose_pair(rows, dataset, method, baseline)
     except DigerError:
         return None
-
-
-def _words(content: str) -> str:
-    return IN_WORDS.get(content, content)

@@ -105,6 +105,13 @@ class Claim:
         """Whether all of the interval is within `BOUND` of no change."""
         return self.band is not None and self.band.low > -BOUND and self.band.high < BOUND
 
+    @property
+    def said(self) -> str:
+        """The outcome as it is spoken; empty where nobody judged what was compared."""
+        if self.outcome == "too few seeds":
+            return "no verdict"
+        return "" if self.outcome == "not compared" else self.outcome
+
     def numbers(self, *, p: bool = True) -> str:
         """Lift, interval, p if wanted, and seeds; every seed on one side is said.
 
@@ -132,10 +139,8 @@ class Claim:
         """What may be said of a change, with its numbers."""
         if self.difference is None:
             return "not compared"
-        if self.outcome == "not compared":  # nobody judged it
-            return self.numbers(p=p)
-        said = "no verdict" if self.outcome == "too few seeds" else self.outcome
-        return f"{said} ({self.numbers(p=p)})"
+        numbers = self.numbers(p=p)
+        return f"{self.said} ({numbers})" if self.said else numbers
 
 
 def p_words(p: float) -> str:
