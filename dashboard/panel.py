@@ -242,7 +242,7 @@ def panels_of(page: Page, lens: Lens) -> Iterator[Panel]:
     said: set[str] = set()
     for builder in page.builders:
         panel = build(builder, lens)
-        if not (panel.missing or panel.figures):
+        if not (panel.finding or panel.missing):  # not even a reason to give
             continue
         if panel.missing and not panel.finding:
             if panel.missing in said:

@@ -45,10 +45,12 @@ th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #e4e7
   vertical-align: top; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; } code { font-size: .8rem; overflow-wrap: anywhere; }
-dt { font-weight: 600; } dd { margin: 0 0 .5rem; }
+dt { font-weight: 600; margin-top: .6rem; } dd { margin: 0; }
+dd.more { font-size: .88rem; color: #545c6b; }
 section.panel, figure, tr { break-inside: avoid; }
 h2, h3, h4, thead { break-after: avoid; } .note { break-before: avoid; }
-@media print { html { font-size: 11px; } dd { margin: 0; } h3 { margin: .5rem 0 .2rem; }
+@media print { html { font-size: 11px; } dl { margin: 0; } dt { margin-top: .4rem; }
+  h3 { margin: .5rem 0 .2rem; }
   body { max-width: none; padding: 0; font: 11px/1.35 sans-serif; } h2 { break-before: page; }
   h2.brief { break-before: auto; margin-top: .4rem; }
   .brief + .panels svg { max-height: 46mm; }
@@ -56,13 +58,17 @@ h2, h3, h4, thead { break-after: avoid; } .note { break-before: avoid; }
   .row { display: block; } .row figure.narrow { display: inline-block; width: 48%; }
   .scroll { overflow: visible; } table { font-size: 8.5px; } }
 """
+# A question and its first panel share a page; what a card says in full is for paper and screen.
 _A4 = "@page { size: A4; margin: 14mm 16mm; }"
 _SLIDES = """
 @page { size: 338.67mm 190.5mm; margin: 12mm; }
-@media print { body { font-size: 15px; } section.panel { break-before: page; }
-  h2 { break-before: avoid; border: 0; margin: 0; } h3 { font-size: 28px; }
-  svg { width: 100%; max-height: 118mm; } table { font-size: 11px; } }
-body { max-width: 76rem; }
+@media print { body { font-size: 15px; } section.panel + section.panel { break-before: page; }
+  h2, h2.brief { break-before: page; border: 0; margin: 0; }
+  h2:first-of-type { break-before: avoid; margin-top: 1rem; }
+  h2 { font-size: 16px; } h3 { font-size: 28px; } h4 { font-size: 20px; }
+  dl { font-size: 24px; line-height: 1.25; } dd.more { display: none; } .note { font-size: 15px; }
+  svg, .brief + .panels svg { width: 100%; max-height: 118mm; } table { font-size: 11px; } }
+@media screen { body { max-width: 76rem; } }
 """
 
 
@@ -159,11 +165,11 @@ def sections(
 
 def _about(lens: Lens) -> str:
     real = [lens.title(d) for d in lens.datasets]
-    legend = "".join(f" {words}." for words in lens.legend(lens.runs))
+    legend = " ".join(f"{words}." for words in lens.legend(lens.runs))
     return (
         f'<p class="faint">DIGER Studio, {date.today():%d %B %Y}. {len(lens.runs)} runs on '
         f"{_escaped(', '.join(real))}. Test split, metric {_escaped(lens.view.metric)} where "
-        f"one is shown.{_escaped(legend)}</p>"
+        f"one is shown. {_escaped(legend)}</p>"
     )
 
 
@@ -188,7 +194,8 @@ def _figure(figure: Figure, narrow: bool) -> str:
     if figure.card:
         lines = (
             f"<dt>{_escaped(head)}</dt>"
-            + "".join(f"<dd>{_escaped(sentence(part))}</dd>" for part in (short, *parts))
+            f"<dd>{_escaped(sentence(short))}</dd>"
+            + "".join(f'<dd class="more">{_escaped(sentence(part))}</dd>' for part in parts)
             for head, short, parts in figure.card
         )
         return f"<figure><dl>{''.join(lines)}</dl></figure>"

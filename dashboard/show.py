@@ -165,7 +165,7 @@ def _in_full(panel: Panel) -> None:
     for figure in panel.figures:
         if figure.card:
             with st.popover("In full", icon=":material/unfold_more:", type="tertiary"):
-                for head, _, parts in figure.card:
+                for head, _, parts in (line for line in figure.card if line[2]):
                     lines = "  \n".join(map(markdown, parts))
                     st.markdown(f"**{markdown(head)}**  \n{lines}")
 

@@ -11,6 +11,7 @@ from dashboard.panel import Figure, Lens, Page, Panel
 from dashboard.panels.curves import (
     BANDS,
     curve_figure,
+    curve_figures,
     hashes,
     history,
     in_words,
@@ -125,25 +126,17 @@ def usage(lens: Lens) -> Panel:
 def collisions(lens: Lens) -> Panel:
     """Items that share their codes, over epochs."""
     frame = history(lens, ("collisions", "largest_group"))
-    figures = []
-    for column, title, name in (
-        ("collisions", "items", "Items that share their codes"),
-        ("largest_group", "items", "Largest group on one sequence of codes"),
-    ):
-        try:
-            figures.append(
-                curve_figure(frame, column, title, name=name, number="~s", zero=True, wide=False)
-            )
-        except DigerError:
-            continue
-    if not figures:
-        raise DigerError("no run here recorded collisions over epochs (only joint training does)")
+    figures = curve_figures(
+        frame,
+        ("collisions", "items", "Items that share their codes", "~s"),
+        ("largest_group", "items", "Largest group on one sequence of codes", "~s"),
+    )
     ends = last_values(frame, "collisions")
     words = in_words(ends, "{:,.0f}".format)
     return Panel(
         key="codebook-collisions",
         finding=f"Items that share their codes with another at the end: {words}",
-        figures=tuple(figures),
+        figures=figures,
         terms=("collisions", "collision-corrected"),
         hashes=hashes(lens),
     )

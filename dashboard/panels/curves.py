@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import altair as alt
 import pandas as pd
@@ -90,6 +91,34 @@ def curve_figure(
         wide=wide,
         slide=chart(SLIDE[1], 0.3),
     )
+
+
+def curve_figures(
+    frame: pd.DataFrame, *wanted: tuple[str, str, str, str], chosen: pd.DataFrame | None = None
+) -> tuple[Figure, ...]:
+    """Narrow figures from 0, each of a column, its axis, a name and a number format.
+
+    Raises:
+        DigerError: no run recorded any of them.
+    """
+    figures = []
+    for column, title, name, number in wanted:
+        with suppress(DigerError):  # nobody recorded this one; the others stand
+            figures.append(
+                curve_figure(
+                    frame,
+                    column,
+                    title,
+                    name=name,
+                    chosen=chosen,
+                    number=number,
+                    zero=True,
+                    wide=False,
+                )
+            )
+    if not figures:
+        raise DigerError(f"no run here recorded its {wanted[0][2].lower()} (joint training does)")
+    return tuple(figures)
 
 
 def hashes(lens: Lens) -> tuple[str, ...]:

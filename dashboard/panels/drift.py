@@ -12,6 +12,7 @@ from dashboard.panels.curves import (
     MOST_NAMED,
     SELECTED,
     curve_figure,
+    curve_figures,
     hashes,
     history,
     in_words,
@@ -31,33 +32,19 @@ FIXED = "no run here has SIDs that could change: only joint training moves them"
 def over_epochs(lens: Lens) -> Panel:
     """Share of items with another SID than at the start, over epochs."""
     frame = history(lens, ("drift", "drift_epoch"))
-    try:
-        figures = [
-            curve_figure(
-                frame,
-                "drift",
-                "items with another SID than at the start",
-                number=".0%",
-                chosen=selected(lens),
-                zero=True,
-                name="Since the start",
-                wide=False,
-            )
-        ]
-    except DigerError:
-        raise DigerError(FIXED) from None
-    if frame["drift_epoch"].notna().any():
-        figures.append(
-            curve_figure(
-                frame,
-                "drift_epoch",
-                "items with another SID than an epoch before",
-                number=".0%",
-                zero=True,
-                name="Since the last epoch",
-                wide=False,
-            )
-        )
+    if frame["drift"].isna().all():
+        raise DigerError(FIXED)
+    figures = curve_figures(
+        frame,
+        ("drift", "items with another SID than at the start", "Since the start", ".0%"),
+        (
+            "drift_epoch",
+            "items with another SID than an epoch before",
+            "Since the last epoch",
+            ".0%",
+        ),
+        chosen=selected(lens),
+    )
     ends = last_values(frame, "drift")
     still = [arm for arm, value in ends.items() if value == 0]
     words = in_words(ends, "{:.0%}".format)
@@ -68,7 +55,7 @@ def over_epochs(lens: Lens) -> Panel:
     return Panel(
         key="drift-epochs",
         finding=finding,
-        figures=tuple(figures),
+        figures=figures,
         notes=tuple(notes),
         terms=("drift", "SID", "epoch"),
         hashes=hashes(lens),

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
-from dashboard.panel import Figure, Lens, Page, Panel
+from dashboard.panel import Lens, Page, Panel
 from dashboard.panels.curves import (
     BANDS,
     MOST_NAMED,
     SELECTED,
     curve_figure,
+    curve_figures,
     hashes,
     history,
     in_words,
     last_values,
     selected,
 )
-from diger.errors import DigerError
 
 
 def validation(lens: Lens) -> Panel:
@@ -65,7 +63,7 @@ def noise(lens: Lens) -> Panel:
     """Noise scale and share of hot codes: how exploration fades."""
     columns = ("noise_scale", "explored", "hot_share", "sigma", "temperature")
     frame = history(lens, columns)
-    figures = _figures(
+    figures = curve_figures(
         frame,
         ("noise_scale", "mean factor on the noise", "Noise scale", "~g"),
         ("explored", "codes drawn other than the nearest", "Explored", ".0%"),
@@ -93,7 +91,7 @@ def noise(lens: Lens) -> Panel:
 def rates(lens: Lens) -> Panel:
     """Learning rates of recommender and tokenizer."""
     frame = history(lens, ("learning_rate", "tokenizer_learning_rate"))
-    figures = _figures(
+    figures = curve_figures(
         frame,
         ("learning_rate", "learning rate", "Recommender", "~e"),
         ("tokenizer_learning_rate", "learning rate", "Tokenizer", "~e"),
@@ -116,7 +114,7 @@ def rates(lens: Lens) -> Panel:
 def gradients(lens: Lens) -> Panel:
     """Gradient norms: does the recommendation loss reach the tokenizer?"""
     frame = history(lens, ("gradient_norm", "tokenizer_gradient_norm"))
-    figures = _figures(
+    figures = curve_figures(
         frame,
         ("gradient_norm", "gradient norm", "Recommender", "~g"),
         ("tokenizer_gradient_norm", "gradient norm", "Tokenizer", "~g"),
@@ -136,20 +134,6 @@ def gradients(lens: Lens) -> Panel:
         terms=("differentiable", "detached", "epoch"),
         hashes=hashes(lens),
     )
-
-
-def _figures(frame: pd.DataFrame, *wanted: tuple[str, str, str, str]) -> tuple[Figure, ...]:
-    figures = []
-    for column, title, name, number in wanted:
-        try:
-            figures.append(
-                curve_figure(frame, column, title, name=name, number=number, zero=True, wide=False)
-            )
-        except DigerError:
-            continue  # nobody recorded this one; the others stand
-    if not figures:
-        raise DigerError(f"no run here recorded its {wanted[0][2].lower()} (joint training does)")
-    return tuple(figures)
 
 
 PAGE = Page(

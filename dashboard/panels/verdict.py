@@ -241,20 +241,13 @@ def _standings(lens: Lens, rows: pd.DataFrame, dataset: str, metric: str) -> pd.
     ours = sorted(known, key=lambda r: -float(str(r["value"])))
     figures = published()
     figures = figures[(figures["dataset"] == dataset) & (figures["metric"] == metric)]
-    theirs = [
-        {
-            "name": f"published: {row.name_}",
-            "method": "",
-            "value": row.value,
-            "low": float("nan"),
-            "high": float("nan"),
-            "published": True,
-            "note": f"{row.source}; {row.protocol}",
-        }
-        for row in figures.rename(columns={"name": "name_"})
-        .sort_values("value", ascending=False)
-        .itertuples()
-    ]
+    figures = figures.assign(
+        name="published: " + figures["name"],
+        method="",
+        published=True,
+        note=figures["source"] + "; " + figures["protocol"],
+    )
+    theirs = figures.sort_values("value", ascending=False).to_dict("records")
     columns = ["name", "method", "value", "low", "high", "published", "note"]
     return pd.DataFrame([*ours, *theirs], columns=columns)
 

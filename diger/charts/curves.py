@@ -93,8 +93,8 @@ def curve(
         .mark_line(strokeWidth=1, opacity=0.45, point=points)
         .encode(x=x, y=y, color=colour, detail=alt.Detail("seed:N"), tooltip=tooltip)
     )
-    chosen = _chosen(known, selected, value)
-    if not chosen.empty:
+    if selected is not None:
+        chosen = known.merge(selected[["arm", "seed", "epoch"]])
         layers.append(
             alt.Chart(chosen)
             .mark_point(size=110, filled=False, strokeWidth=2.5)
@@ -112,10 +112,7 @@ def curve(
             align="left", baseline="top", dx=21, lineBreak="\n", lineHeight=15, color=role("ink")
         ).encode(text=alt.Text("words:N"))
     )
-    return layered(
-        *layers,
-        height=height,
-    )
+    return layered(*layers, height=height)
 
 
 def _ticks(first: int, last: int, most: int = 7) -> list[int]:
@@ -133,14 +130,6 @@ def _percent(span: float) -> tuple[str, str]:
     """
     decimals = 0 if span >= 0.08 else 1 if span >= 0.008 else 2
     return f".{decimals}%", f".{decimals + 1}%"
-
-
-def _chosen(known: pd.DataFrame, selected: pd.DataFrame | None, value: str) -> pd.DataFrame:
-    if selected is None or selected.empty:
-        return known.iloc[:0]
-    return known.merge(selected[["arm", "seed", "epoch"]], on=["arm", "seed", "epoch"]).dropna(
-        subset=[value]
-    )
 
 
 def _shape(scales: dict[str, alt.Scale]) -> alt.Shape:

@@ -1,4 +1,4 @@
-"""A chart as SVG, PNG or a self-contained HTML fragment, without a browser or a network.
+"""A chart as SVG or PNG, without a browser or a network.
 
 `vl-convert-python` carries Vega; it is imported only when something is exported.
 """

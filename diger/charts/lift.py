@@ -198,11 +198,11 @@ def _of(rungs: dict[str, str], look: Callable[[str], str]) -> alt.Scale:
 
 
 def _methods() -> alt.Scale:
-    return alt.Scale(domain=list(METHOD_COLOURS), range=list(METHOD_COLOURS.values()))
+    return _of({method: method for method in METHOD_COLOURS}, method_colour)
 
 
 def _shape() -> alt.Shape:
-    scale = method_scales((m, m) for m in METHOD_COLOURS)["shape"]
+    scale = _of({method: method for method in METHOD_COLOURS}, method_shape)
     return alt.Shape("method:N", scale=scale, legend=None)
 
 

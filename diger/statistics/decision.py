@@ -87,7 +87,7 @@ def decide(
         parts.append(f"SASRec, which has no SIDs, against {baseline}: {and_list(reached)}")
     more, change = _change(real, summary)
     return (
-        ("Answer", _answer(real, arm, baseline), tuple(f"{c.title}: {c.outcome}" for c in real)),
+        ("Answer", _answer(real, arm, baseline), ()),
         ("How sure", _ruled_out(real), (*(_sure(c) for c in real), _COULD)),
         ("Why", "; ".join(parts) or "not known", tuple(why)),
         ("What would change it", more, change),
