@@ -59,12 +59,7 @@ def filters(library: Library, arrived: bool = False) -> None:
                 help="Also what is beside each method's main arm, the one with the most seeds: "
                 "other decays, gradients, starts and recipes.",
             )
-        st.toggle(
-            "Projector",
-            key="projector",
-            bind="query-params",
-            help="Large type, one chart a screen; arrow keys go on and back, Esc leaves.",
-        )
+        st.toggle("Projector", key="projector", bind="query-params")
 
 
 def page_controls(page: Page, lens: Lens) -> View:
