@@ -79,7 +79,7 @@ def lined_up(lens: Lens, dataset: str) -> tuple[Paired, pd.Series, pd.Series]:
     baseline, arm = chosen(lens, dataset)
     a, b = lens.library.of_group(baseline["group"]), lens.library.of_group(arm["group"])
     paired = lens.remember(
-        ("pair", _hashes(a), _hashes(b), lens.view.metric),
+        ("pair", hashes_of(lens, baseline), hashes_of(lens, arm), lens.view.metric),
         lambda: pair(a, b, metric=lens.view.metric),
     )
     return paired, baseline, arm
@@ -99,7 +99,7 @@ def hashes_of(lens: Lens, *rows: pd.Series) -> tuple[str, ...]:
 def pair_claim(lens: Lens, before: pd.Series, after: pd.Series, metric: str) -> Claim:
     """What two summary rows claim, of no family and not judged."""
     of_group = lens.library.of_group
-    seen = tuple(_hashes(of_group(row["group"])) for row in (before, after))
+    seen = tuple(hashes_of(lens, row) for row in (before, after))
     title = lens.title(str(after["dataset"]))
     key = ("claim", metric, title, before["arm"], after["arm"], seen)
 
@@ -117,7 +117,3 @@ def _claim(lens: Lens, dataset: str, metric: str) -> Claim:
         told = bool(rows["simulated"].iloc[0])
         return Claim(dataset, lens.title(dataset), told, metric, reason=str(error))
     return pair_claim(lens, *pair, metric)
-
-
-def _hashes(bundles: list[Bundle]) -> tuple[str, ...]:
-    return tuple(bundle.hash for bundle in bundles)

@@ -10,17 +10,8 @@ from dashboard.library import Library
 from dashboard.show import show_table
 from diger.text import markdown, printable
 
-_COLUMNS = {
-    "bundle": "bundle",
-    "dataset": "dataset",
-    "arm": "arm",
-    "seed": "seed",
-    "kind": "kind",
-    "decoding": "decoding",
-    "recipe": "recipe",
-    "fingerprint": "data fingerprint",
-    "hash": "SHA-256 of the manifest",
-}
+_COLUMNS = ["bundle", "dataset", "arm", "seed", "kind", "decoding", "recipe", "fingerprint", "hash"]
+_NAMES = {"fingerprint": "data fingerprint", "hash": "SHA-256 of the manifest"}
 
 
 def show_bundles(library: Library) -> None:
@@ -36,7 +27,7 @@ def show_bundles(library: Library) -> None:
     if len(library.runs):
         st.markdown("**Read**")
         runs = library.runs.assign(dataset=library.runs["dataset"].map(library.titles))
-        table = runs[list(_COLUMNS)].rename(columns=_COLUMNS)
+        table = runs[_COLUMNS].rename(columns=_NAMES)
         show_table(table.map(lambda v: printable(v) if isinstance(v, str) else v), {})
 
 

@@ -14,7 +14,7 @@ alt = pytest.importorskip("altair", reason="charts need altair")
 
 from diger import charts as package  # noqa: E402
 from diger.charts import codebook, curves, export, labels, lift, methods, tables  # noqa: E402
-from diger.charts.theme import ADAPTIVE, DARK, LIGHT, Look, method_scales, specification, styled  # noqa: E402
+from diger.charts.theme import ADAPTIVE, DARK, LIGHT, Look, method_scales, specification  # noqa: E402
 from diger.statistics.curves import bands  # noqa: E402
 
 NASTY = "<img src=x onerror=alert(1)> {{7*7}} **b** théâtre"
@@ -123,7 +123,6 @@ def test_a_look_changes_inks_and_sizes_but_no_method_colour():
     for before, after in zip(light["layer"], big["layer"], strict=True):
         size, times = before["mark"].get("size"), 2 if before["mark"]["type"] == "tick" else 4
         assert after["mark"].get("size") == (size and size * times)
-    assert isinstance(styled(chart), alt.LayerChart)
 
 
 def test_data_that_looks_like_a_theme_colour_stays_data():

@@ -80,28 +80,17 @@ def leaderboard(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
         places = summary.groupby(["dataset", "fingerprint"])[ranked].rank(
             method="min", ascending=False
         )
-    columns: dict[str, object] = {
-        "rank": places.to_numpy(),
-        "dataset": titles,
-        "arm": summary["arm"].to_numpy(),
-        "seeds": summary["seeds"].to_numpy(),
-    }
+    wanted = {"rank": "rank", "named": "dataset", "arm": "arm", "seeds": "seeds"}
     for metric in metrics:
         name = f"test_{metric}"
         if name in summary.columns and summary[name].notna().any():
-            columns[metric] = summary[name].to_numpy()
-            columns[f"± {metric}"] = summary[f"{name}_std"].to_numpy()
-    if "validation_ndcg@10" in summary.columns:
-        columns["validation ndcg@10"] = summary["validation_ndcg@10"].to_numpy()
-    columns |= {
-        "seconds": summary["seconds"].to_numpy(),
-        "memory (MiB)": (summary["memory_bytes"] / 2**20).to_numpy(),
-        "parameters": summary["parameters"].to_numpy(),
-        "decoding": summary["decoding"].to_numpy(),
-        "recipe": summary["recipe"].to_numpy(),
-        "hardware": summary["hardware"].to_numpy(),
-    }
-    return pd.DataFrame(columns)
+            wanted |= {name: metric, f"{name}_std": f"± {metric}"}
+    wanted |= {"validation_ndcg@10": "validation ndcg@10", "seconds": "seconds"}
+    wanted |= {"mebibytes": "memory (MiB)", "parameters": "parameters", "decoding": "decoding"}
+    wanted |= {"recipe": "recipe", "hardware": "hardware"}
+    frame = summary.assign(rank=places, named=titles, mebibytes=summary["memory_bytes"] / 2**20)
+    shown = frame[[name for name in wanted if name in frame]].reset_index(drop=True)
+    return shown.rename(columns=wanted)
 
 
 def to_latex(table: pd.DataFrame, metrics: Sequence[str], caption: str) -> str:

@@ -1,14 +1,15 @@
 """One Altair theme: quiet grid, readable type, and inks for light, dark and paper.
 
 Method colours come from `diger.charts.methods` and are the same everywhere; only text, grid and
-ground change with the look. A chart is styled once, by `styled`, where it is shown or exported.
+ground change with the look. A chart is dressed once, by `specification`, where it is shown or
+exported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import altair as alt
 
@@ -16,7 +17,6 @@ from diger.charts.labels import VARIANT
 from diger.charts.methods import method_colour, method_dash, method_shape
 
 FONT = '"Source Sans", "Source Sans 3", "Helvetica Neue", Helvetica, Arial, sans-serif'
-Chart = TypeVar("Chart", alt.Chart, alt.LayerChart)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,6 @@ def config(look: Look) -> dict[str, Any]:
         "axis": axis,
         "axisY": {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleY": -14}
         | {"titleX": 0, "titleBaseline": "bottom"},
-        "header": {"labelColor": look.ink, "labelFontSize": size, "title": None},
         "legend": {
             "labelColor": look.ink,
             "labelFont": FONT,
@@ -135,17 +134,12 @@ def config(look: Look) -> dict[str, Any]:
     }
 
 
-def styled(chart: Chart, look: Look = LIGHT) -> Chart:
-    """A copy of `chart` in a look.
+def specification(chart: alt.Chart | alt.LayerChart, look: Look = LIGHT) -> dict[str, Any]:
+    """The chart as a Vega-Lite specification in a look.
 
     Marks name theme colours by role (`ink`, `faint`, `rule`, `grid`); here the roles become
     colours, so that chart functions need not know the look.
     """
-    return type(chart).from_dict(specification(chart, look), validate=False)
-
-
-def specification(chart: alt.Chart | alt.LayerChart, look: Look = LIGHT) -> dict[str, Any]:
-    """The Vega-Lite specification of `styled(chart, look)`."""
     spec = chart.to_dict(validate=False)
     spec["config"] = config(look)
     if look.scale != 1:
@@ -174,7 +168,7 @@ def tips(**columns: str | tuple[str, str]) -> list[alt.Tooltip]:
 
 
 def role(name: str) -> str:
-    """A theme colour by role, `ink`, `faint`, `rule`, `grid` or `ground`, filled in by `styled`."""
+    """A theme colour by role, `ink`, `faint`, `rule`, `grid` or `ground`, filled in at the end."""
     return f"{_ROLE}{name}"
 
 
