@@ -132,7 +132,7 @@ def _ruled_out(claims: Sequence[Claim]) -> str:
     if shown:
         parts.append(f"the change is {and_list(shown)}")
     if capped:
-        parts.append(f"gains above {and_list(capped)} are ruled out")
+        parts.append(f"gains above {and_list(capped)} are ruled out at 95 %")
     if open_:
         parts.append(f"too few seeds to rule anything out on {and_list(open_)}")
     return "; ".join(parts) or "nothing was compared"
