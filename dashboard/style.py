@@ -42,8 +42,8 @@ h1 { font-size: 1.9rem !important; line-height: 1.15 !important; padding: 0 0 0.
 .st-key-slide-chart :has(svg.marks) { position: static !important; overflow: visible !important; }
 .st-key-slide-chart svg.marks { position: absolute; inset: 0; width: 100% !important;
   height: 100% !important; }
-.st-key-slide-chart > [class*="st-key-card-"] { gap: 1.2rem; }
-.st-key-slide-chart > [class*="st-key-card-"] p { font-size: 1.9rem !important; }
+.st-key-slide-chart [class*="st-key-card-"] { gap: 1.2rem; }
+.st-key-slide-chart [class*="st-key-card-"] p { font-size: 1.9rem !important; }
 .st-key-slides { position: fixed; bottom: 0.3rem; left: 3vw; right: 3vw; width: auto !important; }
 .st-key-slides > :last-child { margin-left: auto; text-align: right; }
 .st-key-remote { position: fixed; bottom: 0; opacity: 0; pointer-events: none; height: 0; }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pandas as pd
 
 from dashboard.analysis import chosen, claim_of, comparable
@@ -19,7 +21,9 @@ COSTS = (
     ("memory_bytes", "peak memory, MiB", 2.0**20, "memory", "{:,.0f}"),
     ("parameters", "parameters", 1.0, "parameters", "{:,.0f}"),
 )
-UNNAMED = "Where there is no room for every name, the arms of more seeds have theirs."
+UNNAMED = (
+    "Where there is no room for every name, the compared arms and those of more seeds have one."
+)
 UNDISTURBED = (
     "Seconds are those of each run's fastest epoch: other work on the machine only adds to them."
 )
@@ -129,7 +133,11 @@ def _pareto(lens: Lens, which: int) -> Panel:
             "cost": known[column] / unit,
             "seeds": known["seeds"],
         }
-    ).reset_index(drop=True)
+    )
+    # Where room for names is short, the two compared have theirs, then the arms of more seeds.
+    frame = frame.assign(compared=known["group"].isin(_compared(lens))).sort_values(
+        ["compared", "seeds"], ascending=False, kind="stable", ignore_index=True
+    )
     frame["front"] = pareto(frame["quality"].to_numpy(), frame["cost"].to_numpy())
     front = list(frame[frame["front"]].sort_values("cost")["arm"])
     left = sorted(set(rows["arm"]) - set(known["arm"]))
@@ -209,6 +217,13 @@ def _price(lens: Lens, cost: tuple[str, str, float, str, str]) -> str:
         f"{sentence(title)}: {', '.join(words)}. {lens.view.metric} on "
         f"{lens.title(lens.dataset)}: {one.words()}"
     )
+
+
+def _compared(lens: Lens) -> list[str]:
+    """Groups of static and the challenger; none where there is no such pair."""
+    with suppress(DigerError):
+        return [row["group"] for row in chosen(lens, lens.dataset)]
+    return []
 
 
 def _hardware(lens: Lens) -> tuple[str, ...]:

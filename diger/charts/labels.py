@@ -69,7 +69,7 @@ def end_labels(
 def point_labels(
     x: Sequence[float], y: Sequence[float], names: Sequence[str], width: int, height: int
 ) -> pd.DataFrame:
-    """Names of points above, below, right or left of them, whichever is free first.
+    """Names of points above, below, beside or aslant of them, whichever is free first.
 
     Args:
         x, y: shares of the plot's width and height, 0 to 1, from the lower left.
@@ -93,6 +93,8 @@ def point_labels(
             for step, side in product(range(3), (1, -1))
         ]
         options[2:2] = [("left", 13.0, 0.0), ("right", -13.0, 0.0)]
+        for dy in (18.0 + more / 2, -18.0 - more / 2):
+            options[4:4] = [("right", -2.0, dy), ("left", 2.0, dy)]
         boxes = [
             _box(a * width + dx, b * height + dy, long, LINE + more, align)
             for align, dx, dy in options

@@ -392,13 +392,12 @@ def pareto_chart(
     """Quality up, cost to the right; nothing is better and cheaper than the arms on the line.
 
     Args:
-        frame: `arm, method, quality, cost, front, seeds`, one row an arm.
+        frame: `arm, method, quality, cost, front, seeds`, one row an arm; where room for names is
+            short, the first rows have theirs.
         metric: of the y axis.
         cost: of the x axis, with its unit.
         width, height: in pixels, what the names are placed for.
     """
-    # Where room for names is short, the arms of many runs have theirs.
-    frame = frame.sort_values("seeds", ascending=False, kind="stable", ignore_index=True)
     arms = list(frame[["arm", "method"]].itertuples(index=False, name=None))
     scales = method_scales(arms)
     far, tall = float(frame["cost"].max()) or 1.0, float(frame["quality"].max()) or 1.0

@@ -120,19 +120,23 @@ def _answer(claims: Sequence[Claim], arm: str, baseline: str) -> str:
 
 def _ruled_out(claims: Sequence[Claim]) -> str:
     """What the intervals leave: the change where one is shown, else the gain that is ruled out."""
-    shown, capped, open_ = [], [], []
+    shown, none, capped, open_ = [], [], [], []
     for one in claims:
         if one.band is None:
             open_ += [one.title] if one.difference else []
         elif one.asserts:
             shown.append(f"{one.band.low:+.1%} to {one.band.high:+.1%} on {one.title}")
+        elif one.band.high <= 0:
+            none.append(one.title)
         else:
-            capped.append(f"{max(one.band.high, 0):.1%} on {one.title}")
+            capped.append(f"{one.band.high:.1%} on {one.title}")
     parts = []
     if shown:
         parts.append(f"the change is {and_list(shown)}")
-    if capped:
-        parts.append(f"gains above {and_list(capped)} are ruled out at 95 %")
+    gains = [f"any gain on {and_list(none)}"] if none else []
+    gains += [f"gains above {and_list(capped)}"] if capped else []
+    if gains:
+        parts.append(f"ruled out at 95 %: {'; '.join(gains)}")
     if open_:
         parts.append(f"too few seeds to rule anything out on {and_list(open_)}")
     return "; ".join(parts) or "nothing was compared"
