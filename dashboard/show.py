@@ -87,10 +87,9 @@ def show_table(
         for name, form in formats.items()
         if name in table.columns and pd.api.types.is_numeric_dtype(table[name])
     }
-    if "arm" in table.columns:  # no name is cut, not on a phone either
-        config["arm"] = st.column_config.TextColumn(
-            width=min(330, 16 + 7 * int(table["arm"].str.len().max()))
-        )
+    for name in {"dataset", "arm"} & set(table.columns):  # no name is cut, on a phone either
+        longest = int(table[name].str.len().max())
+        config[name] = st.column_config.TextColumn(width=min(330, 18 + 7 * longest))
     shown: pd.DataFrame | Styler = table
     if best is not None:
         shown = table.style.apply(lambda _: best.map(_BOLD.__getitem__), axis=None)
