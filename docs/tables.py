@@ -278,6 +278,31 @@ def _moved(bundle: Bundle) -> float:
     return float(history.loc[history["epoch"] == bundle.about.selected_epoch, "drift"].item())
 
 
+MOVED = ("fused-differentiable", "fused-detached", "moving", "moving-fused", "mapped")
+EPOCHS = (1, 5, 10, 15, 20)
+
+
+def over_epochs() -> str:
+    """What became of the SIDs on Scientific epoch by epoch, of runs that recorded all of it."""
+    rows = []
+    for arm in MOVED:
+        found = [b for b in bundles("scientific", arm) if "target_entropy_1" in b.history]
+        cells = [f"`{arm}` ({len(found)})"]
+        for epoch in EPOCHS:
+            at = [b.history.set_index("epoch").loc[epoch] for b in found]
+            codes = [b.levels.set_index(["epoch", "level"])["perplexity"] for b in found]
+            figures = (
+                f"{100 * np.mean([row['drift'] for row in at]):.0f} %",
+                f"{np.mean([code[epoch, 1] for code in codes]):.0f}",
+                f"{np.mean([told(b)[epoch] for b in found]):.2f}",
+                f"{np.mean([row['collisions'] for row in at]):.0f}",
+            )
+            cells.append(" / ".join(figures))
+        if found:
+            rows.append(cells)
+    return table(["rung", *(f"epoch {epoch}" for epoch in EPOCHS)], rows)
+
+
 def rare() -> str:
     """Recall@10 by how often the target was seen in training."""
     rows, labels = [], []
@@ -331,6 +356,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "level": level,
     "claims": declared,
     "ladder": ladder,
+    "epochs": over_epochs,
     "rare": rare,
     "films": films,
 }
