@@ -115,7 +115,9 @@ def test_the_verdict(lens, panels):
         draws = np.array(list(resampled(a, b)))
         tail = [(draws[:, 1] <= draws[:, 0]).mean(), (draws[:, 1] >= draws[:, 0]).mean()]
         raw.append(float(table.loc[one.title, "p"]))
-        assert raw[-1] == pytest.approx(max(t.pvalue, 2 * min(tail)), abs=0.03)
+        noise = 2 * np.sqrt(min(tail) * (1 - min(tail)) / len(draws))  # few draws here
+        expected = max(t.pvalue, 2 * min(tail))
+        assert raw[-1] == pytest.approx(expected, abs=0.01 + 3 * noise)
         row = table.loc[one.title]
         assert float(row["baseline value"]) == pytest.approx(a.mean(), abs=5.1e-5)
         assert float(row["arm value"]) == pytest.approx(b.mean(), abs=5.1e-5)
