@@ -287,6 +287,8 @@ def over_epochs() -> str:
     rows = []
     for arm in MOVED:
         found = [b for b in bundles("scientific", arm) if "target_entropy_1" in b.history]
+        if not found:
+            continue
         cells = [f"`{arm}` ({len(found)})"]
         for epoch in EPOCHS:
             at = [b.history.set_index("epoch").loc[epoch] for b in found]
@@ -298,8 +300,7 @@ def over_epochs() -> str:
                 f"{np.mean([row['collisions'] for row in at]):.0f}",
             )
             cells.append(" / ".join(figures))
-        if found:
-            rows.append(cells)
+        rows.append(cells)
     return table(["rung", *(f"epoch {epoch}" for epoch in EPOCHS)], rows)
 
 
