@@ -50,8 +50,9 @@ class Events:
         except DigerError:
             return (gr.skip(),) * 6
         view = replace(view, left=left, right=right, third=third)
-        sides = gr.update(choices=side_choices(shelf, view), value="left")
-        return left, right, third, sides, *self._told(view)
+        sides = side_choices(shelf, view)
+        shown = gr.update(choices=sides, value=sides[0][1])
+        return left, right, third, shown, *self._told(view)
 
     def example(self, event: gr.EventData, *values: Any) -> tuple[Any, ...]:
         """A sample history was chosen: it fills the history and is run at once."""

@@ -137,7 +137,12 @@
       }
     };
     input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(ask, 90); });
-    input.addEventListener("focus", () => { if (!quiet) ask(); quiet = false; });
+    input.addEventListener("focus", () => {
+      if (!quiet) ask();
+      quiet = false;
+      // A phone's keyboard takes half of the screen: what is found needs the rest.
+      if (innerWidth <= 860) root.scrollIntoView({ block: "start" });
+    });
     input.addEventListener("blur", () => { asked++; close(); });
     input.addEventListener("keydown", (e) => {
       if (e.key === "ArrowDown") { list.hidden ? ask() : mark(at + 1); e.preventDefault(); }
@@ -266,6 +271,22 @@
     return { at, by, to, press, draw: clamp };
   };
 
+  // ---- what a script draws into -------------------------------------------------------------
+  // Gradio writes new results into the elements of the old ones, listeners and all: each time a
+  // fresh copy takes their place, and `begin` gets it.
+  const anew = (root, what, begin) => {
+    const look = () => {
+      const found = root.querySelector(`${what}:not([data-begun])`);
+      if (!found) return;
+      const copy = found.cloneNode(true);
+      copy.dataset.begun = "";
+      found.replaceWith(copy);
+      begin(copy);
+    };
+    new MutationObserver(look).observe(root, { childList: true, subtree: true, attributeFilter: ["data-begun"] });
+    look(); // a tab that opens late has its content already
+  };
+
   // ---- copying, saving, theme ---------------------------------------------------------------
   const copy = async (text, button) => {
     let done = true;
@@ -299,5 +320,5 @@
     setTimeout(set, 400); // after the page's own choice
   }
 
-  window.diger = { asked, sync, tab, stale, arrived, combo, pressable, calm, zoomable, copy, save, dark, theme, link, query };
+  window.diger = { asked, sync, tab, stale, arrived, combo, pressable, calm, zoomable, anew, copy, save, dark, theme, link, query };
 })();

@@ -76,27 +76,22 @@ const goto = (row, k = 4) => {
   lens.to(Math.max(k, lens.at.k), 0.5 + (x - 500) / (1000 * Math.max(1, w / h)), 0.5 + (y - 500) / (1000 * Math.max(1, h / w)));
   setTimeout(() => tip(i), 500);
 };
-const fresh = () => {
-  const found = element.querySelector(".map");
-  if (!found || found.seen) return;
-  found.seen = true;
+window.diger.anew(element, ".map", (found) => {
+  const { key, side, here } = found.dataset, was = before && before.key === key ? before : null;
   map = found;
   map.points = JSON.parse(map.dataset.points);
-  const was = lens && { ...lens.at };
+  const seen = lens && was && { ...lens.at };
   lens = window.diger.zoomable(map, paint, 24);
-  if (was && before && before.dataset.key === map.dataset.key) Object.assign(lens.at, was);
+  if (seen) Object.assign(lens.at, seen);
   lens.draw();
-  new ResizeObserver(() => lens.draw()).observe(map);
-  const side = map.dataset.side;
-  if (before && map.dataset.key && before.dataset.key === map.dataset.key && before.dataset.side !== side) {
-    map.dataset.side = before.dataset.side; // from there it flies
+  new ResizeObserver(() => lens.draw()).observe(found);
+  if (was && key && was.side !== side) {
+    map.dataset.side = was.side; // from there it flies
     void map.offsetWidth;
-    requestAnimationFrame(() => { map.dataset.side = side; names(); });
-  } else if (map.dataset.here && !(before && before.dataset.here === map.dataset.here)) goto(Number(map.dataset.here));
-  before = map;
-};
-new MutationObserver(fresh).observe(element, { childList: true, subtree: true });
-fresh(); // a tab that opens late has its content already
+    requestAnimationFrame(() => { found.dataset.side = side; names(); });
+  } else if (here && !(before && before.here === here)) goto(Number(here));
+  before = { key, side, here };
+});
 element.addEventListener("pointermove", (e) => { if (map && e.target.closest(".map")) tip(e.target.closest("[data-zoom]") ? -1 : nearest(e)); });
 element.addEventListener("click", (e) => {
   const zoom = e.target.closest("[data-zoom]"), turn = e.target.closest("[data-turn]");

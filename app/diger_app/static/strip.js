@@ -20,14 +20,9 @@ const play = () => {
   ends = setTimeout(still, 1000 * Number(one.dataset.length));
 };
 // Before it is painted, or all of it would be seen for a moment first.
-const fresh = () => {
-  const one = strip();
-  if (!one || one.seen) return;
-  one.seen = true;
+window.diger.anew(element, ".strip", (one) => {
   if (!opened && one.checkVisibility()) { opened = true; play(); } else still();
-};
-new MutationObserver(fresh).observe(element, { childList: true, subtree: true });
-fresh(); // a tab that opens late has its content already
+});
 element.addEventListener("click", (e) => {
   if (!e.target.closest(".strip-play")) return;
   strip().classList.contains("is-playing") ? still() : play();

@@ -40,16 +40,11 @@ const fit = (zoom) => {
   new ResizeObserver(() => lens.draw()).observe(zoom);
   lens.draw();
 };
-const fresh = () => {
-  const one = room();
-  if (!one || one.seen) return;
-  one.seen = true;
+window.diger.anew(element, ".thinking", (one) => {
   lenses.clear();
   one.querySelectorAll(".zoom").forEach(fit);
   if (!window.diger.calm() && one.checkVisibility()) play(); else stop();
-};
-new MutationObserver(fresh).observe(element, { childList: true, subtree: true });
-fresh(); // a tab that opens late has its content already
+});
 element.addEventListener("click", (e) => {
   const zoom = e.target.closest("[data-zoom]"), branch = e.target.closest(".branch");
   if (e.target.closest(".tree-play")) clock ? stop() : play();
