@@ -56,13 +56,12 @@ def new_item(shelf: Shelf, name: str, view: View) -> NewItem:
     cold = np.flatnonzero(shelf.popularity == 0)
     ranking = None
     if view.history:
+        history = history_rows(shelf, view.history)
+        known = cold if view.only_new else np.arange(len(shelf.ids))
+        if view.leave_out_seen:
+            known = np.setdiff1d(known, history)
         ranking = rank_with(
-            model,
-            sid,
-            history_rows(shelf, view.history),
-            k=view.k,
-            width=max(view.beam, view.k),
-            among=cold.tolist() if view.only_new else None,
+            model, sid, history, k=view.k, width=max(view.beam, view.k), among=known.tolist()
         )
     space = shelf.space
     nothing = (np.zeros(0, np.int64), np.zeros(0, np.float32))

@@ -23,6 +23,7 @@ STATE = (
     "history",
     "k",
     "beam",
+    "leave_out_seen",
     "title",
     "description",
     "only_new",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from diger.charts.methods import method_colour
 from diger_app.new_item import NewItem
-from diger_app.render.text import chips, esc, item_button, method, percent
+from diger_app.render.text import arm, chips, esc, item_button, percent
 from diger_app.service import words_for
 from diger_app.shelf import Shelf
 from diger_app.view import View
@@ -51,7 +51,7 @@ def _column(shelf: Shelf, view: View, one: NewItem) -> str:
         rings = '<p class="muted">It has a first code that no other item has.</p>'
     return (
         f'<section class="side" style="--method:{method_colour(loaded.method)}">'
-        f'<header class="side-head"><h3>{method(loaded.method)}</h3>'
+        f'<header class="side-head"><h3>{arm(loaded.method)}</h3>'
         f'<span class="bundle">{esc(loaded.name, 60)}</span></header><div class="side-body">'
         f'<p class="own-sid">{chips(one.sid)}</p>{said}{_verdict(view, one)}'
         f"<h4>Lands beside</h4>{rings}{_ranking(shelf, view, one)}</div></section>"
@@ -65,11 +65,11 @@ def _verdict(view: View, one: NewItem) -> str:
             '<p class="muted">With a history (first tab), its rank among the recommendations is '
             "shown here.</p>"
         )
-    among = (
-        f"{ranking.candidates} items without training events, itself included,"
-        if view.only_new
-        else f"{ranking.candidates} items"
-    )
+    among = f"{ranking.candidates:,} items"
+    if view.only_new:
+        among += " without training events, itself included,"
+    elif view.leave_out_seen:
+        among += " (those of the history left out)"
     return (
         f'<p class="verdict"><span dir="auto">{esc(view.title or "The new item", 100)}</span> is '
         f"number <b>{ranking.rank}</b> of {among} after this history, with probability "
