@@ -19,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "images"
 LAPTOP, PHONE, WALL = (1440, 900), (390, 844), (3840, 2160)
+SMALL, NOTEBOOK = (360, 740), (1366, 768)
 MOST_BYTES = 400_000
 THERE = ".tabitem:not([style*='none']) :is(.rec, .branch, .map, #new-title, #share-link, .about)"
 
@@ -34,7 +35,10 @@ PICTURES = (
 EVERY = tuple(
     (f"{tab}-{named}-{scheme}", window, scheme, f"?tab={tab}", THERE)
     for tab in ("recommend", "think", "explore", "new", "share", "about")
-    for named, window in (("laptop", LAPTOP), ("phone", PHONE), ("wall", WALL))
+    for named, window in (
+        *(("laptop", LAPTOP), ("phone", PHONE), ("wall", WALL)),
+        *(("small", SMALL), ("notebook", NOTEBOOK)),
+    )
     for scheme in ("light", "dark")
 )
 MOMENTS = (1, 4, 7, 10, 13, 16, 19)  # seconds of the strip

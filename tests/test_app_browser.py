@@ -257,10 +257,18 @@ def test_any_bundle_stands_in_a_column_and_in_the_link(visit):
     page.get_by_label("Model of column 1").select_option("toy-popularity-s0")
     expect(page.locator(".side-head h3").first).to_contain_text("popularity")
     expect(page.locator(".rec")).to_have_count(30)
+    tab(page, "Explore the SIDs")  # of the column that has any
+    expect(page.locator(".map")).to_be_visible()
+    tab(page, "Recommend")
     page.get_by_label("Model of column 2").select_option("")
     expect(page.locator(".compare > .side")).to_have_count(2)
     expect(page).to_have_url(re.compile("left=toy-popularity-s0&right=toy-sasrec-s0"))
     expect(page.locator(".headline")).to_contain_text("left out")
+    page.get_by_label("Model of column 2").select_option("toy-differentiable-s0")
+    expect(page).to_have_url(re.compile("right=toy-differentiable-s0"))
+    page.get_by_label("Model of column 1").select_option("toy-static-s0")
+    expect(page).to_have_url(re.compile("left=toy-static-s0"))
+    expect(page.get_by_label("Model of column 2")).to_have_value("toy-differentiable-s0")
 
 
 @pytest.mark.parametrize(
@@ -319,6 +327,7 @@ def test_watch_both_think_level_by_level_and_add_what_they_find(visit):
     leaf.click()
     expect(page).to_have_url(re.compile(f"history=i1,i2,{found}(&|$)"))
     expect(page.locator(".crumbs")).to_contain_text(re.compile("→.*→"))
+    expect(tree).to_have_attribute("style", re.compile("scale"))  # the new one is fitted too
     calm = visit("?tab=think", reduced_motion="reduce")
     expect(calm.locator(".branch.d3").first).to_be_visible()
     assert calm.locator(".is-playing").count() == 0
@@ -394,6 +403,7 @@ def test_between_start_and_end_what_moved_flies(visit, joint_from_static):
     expect(page.get_by_label("▲ differentiable")).to_be_checked()
     page.wait_for_timeout(2200)
     assert one.evaluate(place) != before
+    assert one.bounding_box()["width"] > 5, "what is drawn anew is seen as large as before"
     expect(page.locator(".map-moved li").first).to_contain_text("now beside")
     page.locator(".move-name").first.click()
     page.wait_for_function("document.querySelector('.map svg').viewBox.baseVal.width < 500")
@@ -478,6 +488,30 @@ def test_no_page_scrolls_sideways(visit, width):
         tab(page, TABS[name])
         page.wait_for_timeout(250)
         assert wide_free(page) == [], (name, width)
+
+
+@pytest.mark.parametrize("name", ["think", "explore"])
+def test_a_wall_shows_the_trees_and_the_map_on_one_screen(visit, name):
+    page = visit(f"?tab={name}", size={"width": 3840, "height": 2160}, reduced_motion="reduce")
+    frame = page.locator(".zoom, .map").first
+    page.wait_for_timeout(400)
+    box = frame.bounding_box()
+    assert box["y"] + box["height"] <= 2160
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE])
+def test_the_lists_come_before_the_examples(visit, size):
+    page = visit(size=size)
+    lists, examples = (page.locator(name).first for name in (".compare-results", ".examples"))
+    follows = "(lists) => lists.compareDocumentPosition(document.querySelector('.examples')) & 4"
+    assert lists.evaluate(follows), "in the document, whatever the size"
+    one, other = lists.bounding_box(), examples.bounding_box()
+    if size is PHONE:
+        assert other["y"] >= one["y"] + one["height"]
+    else:
+        history = page.locator(".block.history").first.bounding_box()
+        assert other["x"] == history["x"] < one["x"]
+        assert 0 < other["y"] - history["y"] - history["height"] < 40
 
 
 @pytest.mark.parametrize("name", TABS)

@@ -102,9 +102,7 @@ def head() -> str:
         '<meta name="description" content="Enter a history, see the semantic IDs a recommender '
         'writes and the items they mean.">'
         # On a projector or a 4K screen everything grows, text first of all.
-        "<style>@media (min-width: 2400px) { body { zoom: 1.35; } "
-        ":root { --screen: calc(100dvh / 1.35); } } "
-        "@media (min-width: 3400px) { body { zoom: 1.9; } "
-        ":root { --screen: calc(100dvh / 1.9); } }</style>"
+        "<style>@media (min-width: 2400px) { body { zoom: 1.35; --screen: calc(100dvh / 1.35); } } "
+        "@media (min-width: 3400px) { body { zoom: 1.9; --screen: calc(100dvh / 1.9); } }</style>"
         f"<script>{script('diger.js')}</script>"
     )

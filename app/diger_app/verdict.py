@@ -33,5 +33,5 @@ def _sentence(one: Claim) -> str:
     said = "no verdict, too few seeds" if one.outcome == "too few seeds" else said
     return (
         f'<p class="verdict"><b>Measured on {esc(one.title)}, differentiable against static '
-        f"SIDs:</b> {said} ({METRIC} {one.numbers()}).</p>"
+        f"SIDs:</b> {said} ({METRIC} {one.numbers(p=False)}).</p>"
     )

@@ -95,6 +95,12 @@ def build(library: Library) -> RecommendPanel:
                 elem_classes="history",
                 most=MAX_HISTORY,
             )
+        left, right, third = (
+            gr.Textbox("", visible="hidden", label=f"{side} column") for side in SIDES
+        )
+        with gr.Column(scale=1, min_width=300, elem_classes="stage"):
+            out = results("compare-results", render.skeleton())
+        with gr.Column(scale=0, min_width=300, elem_classes="bench"):  # a phone has it last
             shown = examples(library.shelf()) if library.datasets else ""
             stories = results("examples", shown)
             with gr.Accordion("Paste a list", open=False):
@@ -112,11 +118,6 @@ def build(library: Library) -> RecommendPanel:
                 beam = gr.Slider(MIN_BEAM, MAX_BEAM, value=50, step=5, label="Beams")
                 seen = gr.Checkbox(True, label="Leave out items of the history")
                 decoding = gr.Radio(list(DECODING_LABELS), value=DECODINGS[0], label="Decoding")
-        left, right, third = (
-            gr.Textbox("", visible="hidden", label=f"{side} column") for side in SIDES
-        )
-        with gr.Column(scale=1, min_width=300, elem_classes="stage"):
-            out = results("compare-results", render.skeleton())
     columns = (left, right, third, strip, out)
     return RecommendPanel(stories, history, pasted, read, report, k, beam, seen, decoding, *columns)
 

@@ -183,7 +183,7 @@ def _labels(shelf: Shelf, loaded: Loaded, drawn: _Drawn) -> str:
             continue
         placed.append((x, y))
         words = words_for(shelf, loaded, [code], 2)
-        said = esc(" ".join([str(code), *([", ".join(words)] if words else [])]), 34)
+        said = esc(": ".join([str(code), *([", ".join(words)] if words else [])]), 34)
         x = min(max(x, 120), _SIZE - 120)
         parts.append(f'<text x="{x:.0f}" y="{y:.0f}">{said}</text>')
     return f'<g class="map-labels" aria-hidden="true">{"".join(parts)}</g>'

@@ -17,7 +17,7 @@ from diger_app.render.text import (
     method,
     percent,
 )
-from diger_app.service import Recommended, Side
+from diger_app.service import Recommended, Side, words_for
 from diger_app.shelf import Loaded, Shelf
 from diger_app.view import SIDES, View
 
@@ -132,7 +132,7 @@ def _column(shelf: Shelf, view: View, number: int, panel: Panel, others: Sequenc
     side = panel.side
     most = max((one.probability for one in side.listed), default=1.0)
     lines = "".join(
-        _line(shelf, view, side, place, one, most, others)
+        _line(shelf, view, panel, place, one, most, others)
         for place, one in enumerate(side.listed, 1)
     )
     head = chooser or arm(side.method)
@@ -141,7 +141,7 @@ def _column(shelf: Shelf, view: View, number: int, panel: Panel, others: Sequenc
         f'<section class="side" style="--method:{method_colour(side.method)}" '
         f'aria-label="{esc(side.method)}, {esc(side.name)}">'
         f'<header class="side-head"><h3>{head}</h3>'
-        f'<span class="total" title="sum of the probabilities listed">Σ {total}</span></header>'
+        f'<span class="total" title="the probabilities listed">{total} in all</span></header>'
         f'<ol class="recs">{lines}</ol></section>'
     )
 
@@ -149,7 +149,7 @@ def _column(shelf: Shelf, view: View, number: int, panel: Panel, others: Sequenc
 def _line(
     shelf: Shelf,
     view: View,
-    side: Side,
+    panel: Panel,
     place: int,
     one: Recommended,
     most: float,
@@ -177,7 +177,7 @@ def _line(
     return (
         f'<li class="rec"{key}><span class="place" aria-hidden="true">{place}</span>'
         f'<div class="rec-body"><div class="rec-title">{title}{"".join(flags)}</div>'
-        f'<div class="rec-sid">{sid}{_why(shelf, view, side, one)}</div></div>'
+        f'<div class="rec-sid">{sid}{_why(shelf, view, panel, one)}</div></div>'
         f'<div class="prob"><span class="prob-number">{percent(one.probability)}</span>'
         f'<span class="bar" aria-hidden="true"><i style="width:{100 * share:.1f}%"></i></span>'
         f"</div></li>"
@@ -188,12 +188,17 @@ def _twin(name: str, place: int) -> str:
     return beside(name, place, f"also number {place} in {name}")
 
 
-def _why(shelf: Shelf, view: View, side: Side, one: Recommended) -> str:
-    if not side.sids:
+def _why(shelf: Shelf, view: View, panel: Panel, one: Recommended) -> str:
+    """What it shares with the history; failing that, what its first two codes stand for."""
+    assert panel.side is not None
+    if not panel.side.sids:
         events = int(shelf.popularity[one.row]) if one.row is not None else 0
         return f'<span class="why">{events:,} training events</span>'
     if not one.depth:
-        return '<span class="why">no shared prefix</span>'
+        words = ", ".join(words_for(shelf, panel.loaded, one.sid[:2])) if panel.loaded else ""
+        why = esc(words, 60) or "no shared prefix"
+        said = "shares no code with the history; its first two codes in words"
+        return f'<span class="why" title="{said}" dir="auto">{why}</span>'
     titles = [shelf.title(shelf.rows[view.history[i]]) for i in one.sharers]
     titles = list(dict.fromkeys(titles))
     more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""

@@ -16,7 +16,7 @@ from diger_app.render.text import arm, chip, esc, method, percent
 from diger_app.service import words_for
 from diger_app.shelf import Loaded, Shelf
 
-_DROPPED = 2  # of the dropped of each level, how many are drawn
+_DROPPED = 1  # of the dropped of each level, how many are drawn: more make all of it small
 _CARD = 0.9  # a card's share of its column's width
 
 
