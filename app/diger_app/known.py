@@ -34,7 +34,7 @@ def known_view(library: Library, view: View, notes: list[str]) -> tuple[Shelf, V
     rows, unknown = shelf.rows_of(view.history)
     if unknown:
         named = ", ".join(repr(one[:40]) for one in unknown[:3])
-        notes.append(f"{len(unknown)} of the link's items are not in {shelf.label}: {named}.")
+        notes.append(f"{shelf.label} lacks {len(unknown)} of the link's items: {named}.")
     target = view.target if view.target in shelf.rows and not unknown else ""
     if not rows and shelf.examples:
         first = shelf.examples[0]
