@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from diger.evaluation import metrics
 from diger.files import replacing
 from diger.statistics import bootstrap, paired, randomisation, slices
 from diger.statistics.bootstrap import Difference, Interval
@@ -28,11 +29,12 @@ from diger.statistics.verdict import Claim
 VARIABLE = "DIGER_CACHE"
 FILE = "kept.json"
 _MAX_BYTES = 20_000_000
+_STATISTICS = (bootstrap, paired, randomisation, slices)
 Value = TypeVar("Value")
 
 
 class Kept:
-    """Results by key, in memory, on this disk, or made.
+    """Results by key: shipped, on this disk, or made.
 
     shipped: by digest, what came with the bundles. used: by digest, what was asked for so far.
     """
@@ -58,7 +60,7 @@ class Kept:
 
     def frame(self, key: object, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """A frame of numbers and words by its key."""
-        return self._get(key, make, lambda f: f.to_dict("list"), lambda v: pd.DataFrame(v))
+        return self._get(key, make, lambda f: f.to_dict("list"), pd.DataFrame)
 
     def _get(
         self,
@@ -97,7 +99,7 @@ def _folder() -> Path:
 @cache
 def _code() -> str:
     """A digest of what makes the numbers: other code, other results."""
-    files = [Path(str(one.__file__)) for one in (bootstrap, paired, randomisation, slices)]
+    files = [Path(str(one.__file__)) for one in (metrics, *_STATISTICS)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
