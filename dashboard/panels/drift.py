@@ -182,7 +182,11 @@ def information(lens: Lens) -> Panel:
         key="drift-information",
         finding=f"What histories tell of the first code at the end, nats: {words}",
         figures=(figure,),
-        notes=(BANDS,),
+        notes=(
+            "Of training events, so it rises with the epochs: compare arms at the same one.",
+            "Where SIDs moved and this was not recorded, it is known at the selected epoch alone.",
+            BANDS,
+        ),
         terms=("information", "SID", "epoch"),
         hashes=hashes(lens),
     )
