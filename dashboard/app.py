@@ -1,11 +1,16 @@
 """The entry point: `streamlit run dashboard/app.py [-- folder or hub:// address ...]`.
 
-Without arguments it reads DIGER_BUNDLES, else `checkpoints/` beside this folder.
+Without arguments it reads DIGER_BUNDLES, else `checkpoints/` beside this folder. While the first
+visitor's browser is still loading, a thread opens the bundles and works out the first page.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,13 +19,29 @@ if str(ROOT) not in sys.path:  # run as a script, the packages beside this folde
 
 import streamlit as st  # noqa: E402
 
-from dashboard.frame import run  # noqa: E402
-from dashboard.sources import configured  # noqa: E402
+WARMING = "warming"
 
-st.set_page_config(
-    page_title="DIGER Studio: is differentiable better?",
-    page_icon=str(Path(__file__).with_name("icon.svg")),
-    layout="wide",
-    menu_items={"about": "DIGER Studio: train, try and judge differentiable semantic IDs."},
-)
-run(configured(sys.argv[1:], ROOT / "checkpoints"))
+
+def warm() -> None:
+    """Import what pages need, open the bundles and remember the first page's panels."""
+    from dashboard.frame import first_page  # here: the server answers before all this is loaded
+    from dashboard.sources import configured
+
+    try:
+        first_page(configured(sys.argv[1:], ROOT / "checkpoints"))
+    except Exception:
+        # Whatever it is, the visitor's own run meets it again, and says it in the window.
+        logging.getLogger("diger.dashboard").debug("not warmed", exc_info=True)
+
+
+@asynccontextmanager
+async def warmed(_: st.App) -> AsyncIterator[None]:
+    """Start the thread with the server."""
+    # Streamlit warns of a cache that is used outside a visitor's run, which is what is meant here.
+    log = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
+    log.addFilter(lambda record: record.threadName != WARMING)
+    threading.Thread(target=warm, name=WARMING, daemon=True).start()
+    yield
+
+
+app = st.App(Path(__file__).with_name("window.py"), lifespan=warmed)

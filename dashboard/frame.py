@@ -17,7 +17,7 @@ from dashboard.pages import PAGES
 from dashboard.panel import Lens, Page, panels_of
 from dashboard.projector import show_slide
 from dashboard.report_page import show_report
-from dashboard.show import show_panel
+from dashboard.show import show_panel, specified
 from dashboard.sources import fetched, opened, signature
 from dashboard.view import View
 from diger.bundle.reader import BrokenBundle
@@ -39,6 +39,15 @@ def run(sources: tuple[str, ...]) -> None:
     with st.sidebar:
         filters(library, arrived)
     current.run()
+
+
+def first_page(sources: tuple[str, ...]) -> None:
+    """Work out what the first page shows, so that it is remembered when somebody comes."""
+    lens = Lens(load(sources), View.of({}))
+    for panel in panels_of(PAGES[0], lens):
+        for number, figure in enumerate(panel.figures):
+            if figure.chart is not None:
+                specified(figure, panel, lens, ADAPTIVE, number)
 
 
 def load(sources: tuple[str, ...]) -> Library:

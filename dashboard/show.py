@@ -56,19 +56,26 @@ def show_figure(figure: Figure, panel: Panel, lens: Lens, look: Look, number: in
         show_card(figure, panel)
     elif figure.chart is not None:
         try:
-            spec = lens.remember(
-                ("spec", panel.key, number, id(figure.chart), look),
-                lambda: (figure.chart, _fitting(figure, look)),
-            )[1]
-            # Vega makes it the label of the chart, which has a role: what a screen reader says.
-            said = ". ".join(filter(None, (figure.title, panel.finding)))
-            spec = {**spec, "description": said}
+            spec = specified(figure, panel, lens, look, number)
             st.vega_lite_chart(spec, width="stretch", theme=None)
         except (DigerError, ValueError, TypeError) as error:
             kind = type(error).__name__
             st.info(f"This chart could not be drawn ({kind}).", icon=":material/visibility_off:")
     elif figure.table is not None:
         show_table(figure.table, figure.formats, figure.best)
+
+
+def specified(
+    figure: Figure, panel: Panel, lens: Lens, look: Look, number: int
+) -> dict[str, object]:
+    """A chart's specification, remembered."""
+    spec = lens.remember(
+        ("spec", panel.key, number, id(figure.chart), look),
+        lambda: (figure.chart, _fitting(figure, look)),
+    )[1]
+    # Vega makes it the label of the chart, which has a role: what a screen reader says.
+    said = ". ".join(filter(None, (figure.title, panel.finding)))
+    return {**spec, "description": said}
 
 
 def show_card(figure: Figure, panel: Panel, *, short: bool = False) -> None:

@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +22,12 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from streamlit.testing.v1 import AppTest  # noqa: E402
+from streamlit.web.server.app_discovery import discover_asgi_app  # noqa: E402
 
 from dashboard import sources  # noqa: E402
 from dashboard.analysis import claims  # noqa: E402
+from dashboard.app import warm  # noqa: E402
+from dashboard.frame import load  # noqa: E402
 from dashboard.glossary import TERMS  # noqa: E402
 from dashboard.kept import VARIABLE, Kept  # noqa: E402
 from dashboard.library import Library  # noqa: E402
@@ -38,7 +43,7 @@ from diger.bundle import BrokenBundle  # noqa: E402
 from diger.errors import DigerError  # noqa: E402
 from diger.memory import Memory  # noqa: E402
 
-APP = ROOT / "dashboard" / "app.py"
+APP = ROOT / "dashboard" / "window.py"
 ALL_PAGES = [*(page.key for page in PAGES), "report", "bundles", "glossary"]
 NASTY = "<script>alert(1)</script> :red[x] $y$ ![i](http://x/y.png)"
 
@@ -376,6 +381,36 @@ def test_results_are_remembered_by_hash_and_failures_are_not():
     with pytest.raises(ZeroDivisionError):
         memory.get("d", lambda: 1 / 0)
     assert memory.get("d", lambda: 7) == 7
+
+
+def test_what_one_thread_is_making_another_waits_for():
+    memory, calls, begun, go = Memory(), itertools.count(1), threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        go.wait(5)
+        return next(calls)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(memory.get, "a", slow)
+        begun.wait(5)
+        second = pool.submit(memory.get, "a", slow)
+        assert memory.get("b", lambda: "another key waits for nobody") and not second.done()
+        go.set()
+        assert first.result() == second.result() == 1
+
+
+def test_the_server_has_opened_the_bundles_before_anybody_comes(monkeypatch, study, tmp_path):
+    assert discover_asgi_app(APP.with_name("app.py")).import_string == "app:app"
+    source = tmp_path / "study"
+    source.symlink_to(study)
+    monkeypatch.setattr(sys, "argv", ["app.py", str(source)])
+    warm()
+    with monkeypatch.context() as patch:
+        patch.setattr(Library, "of", None)  # nothing is opened a second time
+        assert len(load((str(source),)).runs)
+    monkeypatch.setattr(sys, "argv", ["app.py", str(tmp_path / "nothing")])
+    warm()  # the visitor's own run says what is wrong
 
 
 def test_a_rewritten_bundle_is_noticed(tmp_path):

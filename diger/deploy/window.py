@@ -24,7 +24,7 @@ _ASK_DASHBOARD = """
 import sys
 sys.argv = ["app.py"]
 from streamlit.testing.v1 import AppTest
-page = AppTest.from_file("dashboard/app.py", default_timeout=120).run()
+page = AppTest.from_file("dashboard/window.py", default_timeout=120).run()
 assert not page.exception, page.exception
 assert "torch" not in sys.modules
 charts = len(page.get("vega_lite_chart"))

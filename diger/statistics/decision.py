@@ -18,7 +18,7 @@ from scipy.special import nctdtrinc, stdtrit
 from diger.bundle import tables
 from diger.bundle.reader import Bundle
 from diger.statistics.bootstrap import LEVEL
-from diger.statistics.matrix import Compare, ingredients
+from diger.statistics.matrix import Compare, around_static
 from diger.statistics.sids import changes
 from diger.statistics.verdict import BOUND, MIN_SEEDS, Claim
 from diger.text import and_list
@@ -170,8 +170,8 @@ def _why(
     if moved is not None:
         parts.append(f"{moved:.0%} of items changed their SID")
     sasrec = None
-    for one in ingredients(rows, claim.dataset):
-        if one.pair is None or one.kind == "training" or one.pair[0]["method"] != "static":
+    for one in around_static(rows, claim.dataset):
+        if one.pair is None or one.pair[0]["method"] != "static":
             continue
         said = compare(*one.pair)
         if said.difference is not None:

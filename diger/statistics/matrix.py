@@ -7,7 +7,7 @@ beforehand, so they make no verdict: what is said of one is its interval and bot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -47,32 +47,51 @@ class Ingredient:
 
 def ingredients(summary: pd.DataFrame, dataset: str) -> list[Ingredient]:
     """Every comparison of a dataset, in the order of a ladder; those not possible too."""
+    rows = _unmeasured(summary, dataset)
+    return [*_contents(rows, dataset, WAYS), *_trainings(rows, dataset), *_controls(rows, dataset)]
+
+
+def around_static(summary: pd.DataFrame, dataset: str) -> list[Ingredient]:
+    """Those of them that say what static SIDs are made of, and what their codes are worth."""
+    rows = _unmeasured(summary, dataset)
+    return [*_contents(rows, dataset, ("static",)), *_controls(rows, dataset)]
+
+
+def _unmeasured(summary: pd.DataFrame, dataset: str) -> pd.DataFrame:
     measured = summary.columns.str.startswith(("test_", "corrected_"))  # wide frames are slow
-    rows = summary.loc[summary["dataset"] == dataset, ~measured]
-    made: list[Ingredient] = []
-    for way in WAYS:
+    return summary.loc[summary["dataset"] == dataset, ~measured]
+
+
+def _contents(rows: pd.DataFrame, dataset: str, ways: Sequence[str]) -> Iterator[Ingredient]:
+    for way in ways:
         for content in CONTENTS[1:]:
-            pair = choose_contents(rows, dataset, way, content)
             named = "text and behaviour" if content == "both" else content
-            made.append(Ingredient("content", f"{named} against text, {way}", pair))
+            pair = choose_contents(rows, dataset, way, content)
+            yield Ingredient("content", f"{named} against text, {way}", pair)
+
+
+def _trainings(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
     for content in CONTENTS:
+        alike = rows[rows["content"] == content]
         for before, after in _TRAINING if content == "text" else _TRAINING[:3]:
-            pair = _pair(rows[rows["content"] == content], dataset, after, before)
-            made.append(Ingredient("training", f"{after} against {before} on {content}", pair))
+            pair = _pair(alike, dataset, after, before)
+            yield Ingredient("training", f"{after} against {before} on {content}", pair)
+
+
+def _controls(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
     declared = _pair(rows, dataset, "differentiable", "static")
     static = declared[0] if declared else choose_group(rows, dataset, "static")
     if static is None:
-        return made
+        return
     frozen = rows[(rows["method"] == "static") & rows["origin"].str.startswith("SIDs of")]
     alike = frozen[frozen["setting"] == static["setting"]]
-    sasrec = choose_group(rows, dataset, "sasrec")
     for name, arm in (
         ("learned SIDs, frozen, against static", alike.iloc[0] if len(alike) else None),
-        ("SASRec against static", sasrec),
+        ("SASRec against static", choose_group(rows, dataset, "sasrec")),
     ):
-        made.append(Ingredient("control", name, None if arm is None else (static, arm)))
+        yield Ingredient("control", name, None if arm is None else (static, arm))
     random = choose_contents(rows, dataset, "static", "random")
-    return [*made, Ingredient("control", "random codes against text, static", random)]
+    yield Ingredient("control", "random codes against text, static", random)
 
 
 def corrected(claims: Sequence[Claim]) -> list[Claim]:

@@ -167,7 +167,7 @@ def choose_group(
     question), stand for a method only where there are no others.
     """
     rows = _standing(summary, dataset, method, metric)
-    return summary.loc[rows.index[0]] if len(rows) else None
+    return summary.loc[rows[0].Index] if rows else None
 
 
 def choose_pair(
@@ -184,7 +184,7 @@ def choose_pair(
     """
     before, after = (_standing(summary, dataset, one, metric) for one in (baseline, method))
     for name, rows in ((baseline, before), (method, after)):
-        if rows.empty:
+        if not rows:
             raise DigerError(f"no {name} runs")
     pair = _most_seeds(summary, before, after, "setting")
     if pair is None:
@@ -207,20 +207,15 @@ def choose_contents(
     Contents are those of `diger.statistics.runs.content_of`.
     """
     rows = _standing(summary, dataset, method, metric)
-    before, after = (rows[rows["content"] == one] for one in (baseline, content))
+    before, after = ([r for r in rows if r.content == one] for one in (baseline, content))
     return _most_seeds(summary, before, after, "way")
 
 
 def _most_seeds(
-    summary: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame, same: str
+    summary: pd.DataFrame, before: Sequence[Any], after: Sequence[Any], same: str
 ) -> tuple[pd.Series, pd.Series] | None:
     """The pair of rows, equal in the column `same`, on the same data and of the most seeds."""
-    pairs = [
-        (a, b)
-        for b in after.itertuples()
-        for a in before.itertuples()
-        if getattr(a, same) == getattr(b, same)
-    ]
+    pairs = [(a, b) for b in after for a in before if getattr(a, same) == getattr(b, same)]
 
     def order(pair: tuple[Any, Any]) -> tuple[bool, int]:
         a, b = pair
@@ -238,18 +233,18 @@ _DECIDING = [
 ]
 
 
-def _standing(summary: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataFrame:
+def _standing(summary: pd.DataFrame, dataset: str, method: str, metric: str) -> list[Any]:
     """What decides of the rows that may stand for a method on a dataset, the best first."""
     column = f"validation_{metric}"
     # Summaries are wide, and every copy of a row costs.
-    names = _DECIDING + [column] * (column in summary.columns)
-    of_it = (summary["dataset"] == dataset) & (summary["method"] == method)
-    rows = summary.loc[of_it, names].reindex(columns=[*_DECIDING, column])
-    plain = (rows["tokenizer"] != "file") & (rows["origin"] == "")
-    if plain.any():
-        rows = rows[plain]
-    order = ["usual", "seeds", column]
-    return rows.sort_values(order, ascending=False, kind="stable", na_position="last")
+    narrow = summary[_DECIDING].assign(value=summary.get(column, np.nan))
+    rows = [r for r in narrow.itertuples() if r.dataset == dataset and r.method == method]
+    rows = [r for r in rows if r.tokenizer != "file" and not r.origin] or rows
+
+    def order(row: Any) -> tuple[bool, int, float]:
+        return row.usual, row.seeds, -np.inf if np.isnan(row.value) else row.value
+
+    return sorted(rows, key=order, reverse=True)
 
 
 def dataset_claim(

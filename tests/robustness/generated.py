@@ -310,7 +310,7 @@ def dashboard_queries(times: int, in_browser: int) -> Iterator[Row]:
     """Links of the dashboard, over its pages."""
     made, strategy = 0, queries(BOARD_KEYS, BOARD_VALUES)
     logging.getLogger("streamlit").setLevel(logging.CRITICAL)
-    entry = str(ROOT / "dashboard" / "app.py")
+    entry = str(ROOT / "dashboard" / "window.py")
     with tempfile.TemporaryDirectory() as place:
         write_study(place, seeds=2, users=120, epochs=3)
         os.environ[sources.VARIABLE], sys.argv = place, ["streamlit"]
