@@ -65,8 +65,6 @@ TERMS: dict[str, str] = {
     "effective codes": "Perplexity: exp of the entropy of how items are spread over a level's "
     "codes; the number of evenly used codes that would carry as much information.",
     "dead codes": "Codes of a level that no item has.",
-    "entropy": "Of the spread of items over a level's codes, in nats; at most the log of the "
-    "codebook's size.",
     "information": "Mutual information between a history and the first code of the next item, in "
     "nats: at least the code's entropy over training events less the loss at it.",
     "collisions": "Items that share all codes with another item and are told apart by the suffix.",

@@ -1,4 +1,4 @@
-"""Are the codebooks healthy? Effective and dead codes, entropy, usage, collisions."""
+"""Are the codebooks healthy? Effective and dead codes, usage, collisions."""
 
 from __future__ import annotations
 
@@ -60,25 +60,6 @@ def dead(lens: Lens) -> Panel:
         finding=f"Dead codes at the end, all levels: {words}",
         figures=figures,
         terms=("dead codes",),
-        hashes=hashes(lens),
-    )
-
-
-def entropy(lens: Lens) -> Panel:
-    """Entropy per level."""
-    frame = levels(lens, ("entropy", "balance"))
-    figures = _per_level(frame, "entropy", "entropy, nats")
-    finding = "Entropy of the codes, level by level"
-    if frame["balance"].notna().any():
-        ends = last_values(frame[frame["level"] == 1], "balance")
-        if len(ends):
-            words = in_words(ends, "{:.0%}".format)
-            finding = f"Evenness of the first level at the end, of what is possible: {words}"
-    return Panel(
-        key="codebook-entropy",
-        finding=finding,
-        figures=figures,
-        terms=("entropy", "effective codes"),
         hashes=hashes(lens),
     )
 
@@ -216,6 +197,6 @@ PAGE = Page(
     icon="grid_view",
     name="Codebook health",
     question="Are the codebooks healthy?",
-    builders=(effective, usage, dead, entropy, collisions),
+    builders=(effective, usage, dead, collisions),
     controls=("dataset", "level", "epoch", "seed"),
 )

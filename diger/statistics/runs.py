@@ -345,4 +345,6 @@ def repeated(runs: pd.DataFrame) -> pd.Series:
 def _machine(run: Any) -> str:
     on_cpu = run.device in ("", "cpu")
     name = (run.cpu if on_cpu else run.device) or "unknown"
-    return f"{name}, {run.threads:.0f} threads" if on_cpu and run.threads > 0 else str(name)
+    if not on_cpu or not run.threads > 0:
+        return str(name)
+    return f"{name}, {run.threads:.0f} thread{'' if run.threads == 1 else 's'}"
