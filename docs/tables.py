@@ -266,6 +266,32 @@ def ladder() -> str:
     return table([*head, "effective codes", "nats told of the first code"], rows)
 
 
+OWN_RUNGS = {  # what the films and Instruments call some rungs
+    "fused-text": "text",
+    "fused-behaviour": "behaviour",
+    "fused": "static",
+    "fused-detached": "detached",
+    "fused-differentiable": "differentiable",
+}
+
+
+def everywhere() -> str:
+    """Every rung on every dataset: test ndcg@10, and the share of items whose SID changed."""
+    rows = []
+    for arm in (*LADDER, "sasrec", "popularity"):
+        cells = []
+        for dataset in TITLES:
+            own = OWN_RUNGS.get(arm, arm) if dataset in ("films", "instruments") else arm
+            found = bundles(dataset, own)
+            seeds = f" ({len(found)})" if len(found) > 1 else ""
+            moved = np.mean([_moved(b) for b in found]) if found else 0.0
+            words = f", {100 * moved:.0f} %" if moved else ""
+            value = np.mean([metric(b, "ndcg@10") for b in found]) if found else 0.0
+            cells.append(f"{number(value)}{seeds}{words}" if found else "")
+        rows.append([f"`{arm}`", *cells])
+    return table(["rung", *TITLES.values()], rows)
+
+
 def _kept(bundle: Bundle) -> int:
     """The epoch of `levels` that the bundle's SIDs are of."""
     return min(bundle.about.selected_epoch or 0, int(bundle.levels["epoch"].max()))
@@ -273,7 +299,7 @@ def _kept(bundle: Bundle) -> int:
 
 def _moved(bundle: Bundle) -> float:
     history = bundle.history
-    if "drift" not in history:
+    if history is None or "drift" not in history:
         return 0.0
     return float(history.loc[history["epoch"] == bundle.about.selected_epoch, "drift"].item())
 
@@ -357,6 +383,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "level": level,
     "claims": declared,
     "ladder": ladder,
+    "everywhere": everywhere,
     "epochs": over_epochs,
     "rare": rare,
     "films": films,

@@ -57,10 +57,8 @@ def grid(study: Study) -> list[Run]:
             complete=study.complete is None
             or (arm.name in study.complete and seed == arm.seeds[name][0]),
             # Two seeds are enough to tell how alike lists are.
-            lists=study.claims is None
-            or (
-                arm.name in (study.claims.baseline, study.claims.arm) and seed in dataset.seeds[:2]
-            ),
+            lists=seed in dataset.seeds[:2]
+            and (study.claims is None or arm.name in (study.claims.baseline, study.claims.arm)),
             half=study.half,
         )
         for name, dataset in study.datasets.items()
