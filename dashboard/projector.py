@@ -22,7 +22,7 @@ ROWS = 0.7  # of a page's height, where there is no chart for slides
 AXIS = 60  # what the x axis takes, in units of type of 13 px
 STORY = (
     *("verdict.decision", "verdict.main_metric", "verdict.second_metric"),
-    *("matrix.training", "matrix.content", "matrix.controls", "where.users"),
+    *("matrix.foretold", "matrix.training", "matrix.controls", "where.users"),
     *("drift.over_epochs", "codebook.effective", "cost.seconds"),
 )
 _ALL = {

@@ -42,12 +42,9 @@ def controls(lens: Lens) -> Panel:
 
 
 _RUNGS = {  # comparisons by name, as the legend calls them, and whose colour they wear
-    "text and behaviour against text, static": ("behaviour beside text, static SIDs", "static"),
-    "differentiable against static on text": ("joint training, SIDs of text", "detached"),
-    "differentiable against static on both": (
-        "joint training, SIDs of text and behaviour",
-        "differentiable",
-    ),
+    "text and behaviour against text, static": ("behaviour beside text", "static"),
+    "differentiable against static on text": ("joint training, of text", "detached"),
+    "differentiable against static on both": ("joint training, of both", "differentiable"),
 }
 
 
@@ -83,12 +80,14 @@ def foretold(lens: Lens) -> Panel:
     order = [rung for rung, _ in _RUNGS.values()]
     frame = frame.sort_values("rung", key=lambda rungs: rungs.map(order.index), kind="stable")
     datasets = frame["title"].nunique()
+    chart = lift.against_share(frame, lens.view.metric)
+    slide = lift.against_share(frame, lens.view.metric, slide=True)
     return Panel(
         key="matrix-foretold",
         finding="What behaviour and joint training bring, by how much of behaviour the text "
         f"foretells: {frame['share'].min():.0%} to {frame['share'].max():.0%} on {datasets} "
         f"dataset{'s' if datasets > 1 else ''} ({lens.view.metric})",
-        figures=(Figure(chart=lift.against_share(frame, lens.view.metric), table=frame),),
+        figures=(Figure(chart=chart, slide=slide, table=frame),),
         notes=(
             "The share of the behaviour vectors' variance that a ridge regression from the text "
             "predicts for items it was not fitted on; training measures it. Where it is small, "

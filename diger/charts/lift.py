@@ -133,13 +133,14 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
     )
 
 
-def against_share(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
+def against_share(frame: pd.DataFrame, metric: str, *, slide: bool = False) -> alt.LayerChart:
     """Lift of each rung on each dataset, against how much of behaviour its text foretells.
 
     Args:
         frame: `title, share, rung, method, lift, low, high`, one row a rung and dataset; `low` and
             `high` are missing with fewer than three seeds.
         metric: on the axis.
+        slide: wide and low, its legend in one line.
     """
     rungs: dict[str, str] = dict(zip(frame["rung"], frame["method"], strict=True))
     step = 0.006  # so that the marks of one dataset stand beside each other
@@ -162,7 +163,11 @@ def against_share(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
         axis=alt.Axis(format="+.0%", tickCount=5),
     )
     legend = alt.Legend(
-        title=None, orient="bottom", direction="vertical", labelLimit=0, symbolOpacity=1
+        title=None,
+        orient="bottom",
+        direction="horizontal" if slide else "vertical",
+        labelLimit=0,
+        symbolOpacity=1,
     )
     looks = {
         "color": alt.Color("rung:N", legend=legend, scale=_of(rungs, method_colour)),
@@ -189,7 +194,7 @@ def against_share(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
         .encode(y=alt.Y("low:Q"), y2="high:Q", color=looks["color"]),
         rows.mark_point(size=150, filled=True).encode(y=y, **looks),
         words.encode(x=alt.X("share:Q"), y=alt.Y("top:Q"), text="title:N"),
-        height=340,
+        height=150 if slide else 340,
     )
 
 
