@@ -75,8 +75,8 @@ class StudyHead(Config):
     """The top of the file.
 
     Of the arms in `complete` the first listed seed keeps its weights, all else being results-only
-    and, but for two seeds of the two arms of the claim, or of all where none is made, without the
-    users' lists; None keeps everything.
+    and, but for two seeds of the two arms of the claim, without the users' lists; None keeps
+    everything.
     """
 
     name: str  # names the files of its tables

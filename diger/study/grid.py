@@ -57,8 +57,9 @@ def grid(study: Study) -> list[Run]:
             complete=study.complete is None
             or (arm.name in study.complete and seed == arm.seeds[name][0]),
             # Two seeds are enough to tell how alike lists are.
-            lists=seed in dataset.seeds[:2]
-            and (study.claims is None or arm.name in (study.claims.baseline, study.claims.arm)),
+            lists=study.claims is not None
+            and arm.name in (study.claims.baseline, study.claims.arm)
+            and seed in dataset.seeds[:2],
             half=study.half,
         )
         for name, dataset in study.datasets.items()
