@@ -18,6 +18,7 @@ from diger.bundle import documents
 from diger.bundle.documents import Config, OriginEntry, is_number
 from diger.bundle.reader import Bundle
 from diger.bundle.settings import settings
+from diger.config import recipe_names
 from diger.names import SID_METHODS
 
 # Phases that are not part of making the model.
@@ -29,7 +30,7 @@ def runs_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
 
     Columns: `bundle, path, hash, kind`; `dataset, title, simulated, fingerprint, split, users,
     items`; `method, decay, noise, arm, origin, group, variant, recipe, backbone,
-    tokenizer, seed, content, setting, histories, way`; `decoding,
+    tokenizer, suffix, seed, content, setting, histories, way`; `decoding,
     test_users` of the headline test result; `parameters, memory_bytes, seconds` (all but
     evaluation), `seconds_<phase>`, `epochs, selected_epoch, device, cpu, threads, code_version`;
     then `test_<metric>`, `validation_<metric>`, `corrected_<metric>` (test, collision-corrected)
@@ -69,6 +70,7 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
         "recipe": str(about.recipe.get("name") or ""),
         "backbone": about.backbone,
         "tokenizer": str(about.tokenizer.get("kind") or ""),
+        "suffix": not about.tokenizer.get("distinct", False),
         "content": content_of(about),
         "setting": _digest(shared := _shared_settings(about)),
         "histories": _histories(about),
@@ -138,6 +140,7 @@ def _arm_names(frame: pd.DataFrame) -> list[str]:
     recipe is called like the method, or else the first.
     """
     names: dict[str, str] = {}
+    shipped = recipe_names()
     usual = usual_histories(frame)
     several = frame[frame["content"] != ""].groupby("dataset")["content"].nunique() > 1
     labels = [
@@ -160,6 +163,9 @@ def _arm_names(frame: pd.DataFrame) -> list[str]:
         recipes = [one.loc[group, "recipe"] for group in order]
         for place, (group, recipe) in enumerate(zip(order, recipes, strict=True)):
             shown = recipe or "recipe"
+            # What differs says more than the name of a recipe that everybody has.
+            if recipe in shipped and one.loc[group, "suffix"] > one.loc[order[0], "suffix"]:
+                shown = "with a suffix"
             if recipes.count(recipe) > 1:
                 shown = f"{shown} {group[:4]}"
             suffix = f" [{shown}]" if place else ""
@@ -260,6 +266,7 @@ _COLUMNS = (
     *(
         "backbone",
         "tokenizer",
+        "suffix",
         "content",
         "setting",
         "histories",
