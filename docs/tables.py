@@ -266,23 +266,13 @@ def ladder() -> str:
     return table([*head, "effective codes", "nats told of the first code"], rows)
 
 
-OWN_RUNGS = {  # what the films and Instruments call some rungs
-    "fused-text": "text",
-    "fused-behaviour": "behaviour",
-    "fused": "static",
-    "fused-detached": "detached",
-    "fused-differentiable": "differentiable",
-}
-
-
 def everywhere() -> str:
     """Every rung on every dataset: test ndcg@10, and the share of items whose SID changed."""
-    rows = []
+    rows, named = [], {arm: row for row, arm in ARMS.items()}
     for arm in (*LADDER, "sasrec", "popularity"):
         cells = []
         for dataset in TITLES:
-            own = OWN_RUNGS.get(arm, arm) if dataset in ("films", "instruments") else arm
-            found = bundles(dataset, own)
+            found = bundles(dataset, of(dataset, named[arm]) if arm in named else arm)
             seeds = f" ({len(found)})" if len(found) > 1 else ""
             moved = np.mean([_moved(b) for b in found]) if found else 0.0
             words = f", {100 * moved:.0f} %" if moved else ""
