@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from diger import recipes
 from diger.errors import DigerError, did_you_mean
 from diger.names import BACKBONES, BASELINES, JOINT_METHODS, NOISELESS, Method
 from diger.text import printable
@@ -484,7 +485,7 @@ def _keys_at(values: Any, path: list[str], model: type[BaseModel]) -> list[str]:
 
 def recipe_names() -> list[str]:
     """Recipes that come with the package."""
-    folder = resources.files("diger.recipes")
+    folder = resources.files(recipes)
     return sorted(
         p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
     )
@@ -520,7 +521,7 @@ def _load_recipe(name_or_path: str, extended_by: tuple[str, ...]) -> Recipe:
                 f"no recipe named {name_or_path}{did_you_mean(name_or_path, known)} "
                 f"(there are: {', '.join(known)}; or give the path of a .toml file)"
             )
-        text = (resources.files("diger.recipes") / f"{name_or_path}.toml").read_text("utf-8")
+        text = (resources.files(recipes) / f"{name_or_path}.toml").read_text("utf-8")
         where, default_name = f"recipe {name_or_path}", name_or_path
         values = parse_toml(text, where)
     if name_or_path in extended_by:

@@ -116,20 +116,17 @@ def test_bundles_on_the_hub_are_pinned_and_found_where_they_were_preloaded(run, 
         assert set(names.split(",")) == look(api, parse(pinned)).files.keys() - {".gitattributes"}
 
 
-def test_the_dashboard_imports_alone_and_without_torch(tmp_path):
-    bundle = toy_bundles.write_run(tmp_path / "bundles")
+def test_the_dashboard_runs_alone_and_without_torch(tmp_path):
+    bundle = toy_bundles.write_runs(tmp_path / "bundles", "static", "differentiable")
     out = tmp_path / "space"
-    build(WINDOWS["dashboard"], [str(bundle)], out)
+    build(WINDOWS["dashboard"], [str(bundle.parent)], out)
     assert (out / "Dockerfile").is_file() and (out / "checkpoints" / bundle.name).is_dir()
     assert front_matter((out / "README.md").read_bytes())["app_port"] == 8501
     assert "torch" not in re.sub(r"#.*", "", (out / "requirements.txt").read_text())
-    code = (
-        "import sys; sys.path.insert(0, '.'); sys.modules['torch'] = None\n"
-        "import dashboard.frame, diger.hub\n"
-        "assert 'torch' not in [m for m in sys.modules if sys.modules[m] is not None]\n"
-        "assert diger.hub.__file__.startswith(sys.argv[1])\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(out)], cwd=out, check=True, timeout=60)
+    # An editable installation would lend what the Space lacks.
+    alone = "import sys; sys.meta_path = [f for f in sys.meta_path if 'ditable' not in str(f)]\n"
+    code = alone + WINDOWS["dashboard"].ask
+    subprocess.run([sys.executable, "-c", code], cwd=out, check=True, timeout=180)
 
 
 @pytest.mark.skipif("DIGER_DEPLOY" not in os.environ, reason="minutes of pip: set DIGER_DEPLOY=1")
