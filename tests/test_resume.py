@@ -171,7 +171,10 @@ OTHERS = {
     "patience": {"training": {"epochs": 8, "patience": 1, "learning_rate": 1e-6}},
     "sasrec": toys.SASREC,
     "joint": joint(refresh=3),
-    "moving": joint(offsets=1e-2, mixing=1e-3, balance=1.0, gradients=("labels",)),
+    "moving": {
+        "training": {"precision": "bf16"},
+        **joint(offsets=1e-2, mixing=1e-3, balance=1.0, gradients=("labels",)),
+    },
     "shuffled": {
         "method": "shuffled",
         "joint": {

@@ -237,7 +237,8 @@ class JointTask:
             loss = loss + self.config.offset_weight * power
             parts["loss_offsets"] = power.item()
         if self.config.balance and view.mixture is not None:
-            term = self._balance(view.mixture, unique, batch) / len(self.model.sizes)
+            with _float32(x):  # what a bf16 product would round is summed over a whole run
+                term = self._balance(view.mixture, unique, batch) / len(self.model.sizes)
             loss = loss + self.config.balance * term
             parts["loss_balance"] = term.item()
         penalty = self.decay.penalty(torch.tensor(parts["loss_codes"], device=loss.device))
