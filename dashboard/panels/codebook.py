@@ -21,6 +21,7 @@ from dashboard.panels.curves import (
 from diger.bundle import schema
 from diger.bundle.reader import Bundle
 from diger.charts.codebook import heat_map, usage_grid
+from diger.charts.curves import COUNT
 from diger.errors import DigerError
 from diger.names import CHALLENGERS
 from diger.statistics.verdict import choose_group
@@ -109,8 +110,8 @@ def collisions(lens: Lens) -> Panel:
     frame = history(lens, ("collisions", "largest_group"))
     figures = curve_figures(
         frame,
-        ("collisions", "items", "Items that share their codes", "~s"),
-        ("largest_group", "items", "Largest group on one sequence of codes", "~s"),
+        ("collisions", "items", "Items that share their codes", COUNT),
+        ("largest_group", "items", "Largest group on one sequence of codes", COUNT),
     )
     ends = last_values(frame, "collisions")
     words = in_words(ends, "{:,.0f}".format)
@@ -159,7 +160,7 @@ def _per_level(frame: pd.DataFrame, value: str, title: str) -> tuple[Figure, ...
             value,
             title,
             name=f"Level {level}",
-            number="~s",
+            number=COUNT,
             # Levels have so many codes that lines from 0 would lie on each other.
             zero=value == "dead",
             wide=False,

@@ -86,7 +86,7 @@ def curve_figure(
         raise DigerError(f"no run here recorded {title}")
     return Figure(
         title=name,
-        chart=chart(HEIGHT, 0.3 if wide else 0.42),
+        chart=chart(HEIGHT, 0.32 if wide else 0.42),
         table=known,
         wide=wide,
         slide=chart(SLIDE[1], 0.3),

@@ -15,6 +15,7 @@ from diger.charts.tables import claims_table
 from diger.errors import DigerError
 from diger.statistics.matrix import CONTENTS, WAYS, Ingredient, corrected, ingredients
 from diger.statistics.verdict import ALPHA, Claim, choose_group
+from diger.text import and_list
 
 _READING = (
     "The triangle or dot is the mean lift over seeds, small ticks the seeds, the bar the 95 % "
@@ -221,7 +222,7 @@ def _ladder(lens: Lens, kind: str, what: str) -> Panel:
         raise DigerError(why if blank else "nothing to compare")
     return Panel(
         key=f"matrix-{kind}",
-        finding=_words([one for _, one in found], what, lens.view.metric),
+        finding=_words([one for _, one in found], what, lens),
         figures=tuple(figures),
         notes=_READING if kind == "content" else _READING[2:],
         terms=("interval", "lift", "Holm", "static", "detached", "differentiable"),
@@ -230,24 +231,26 @@ def _ladder(lens: Lens, kind: str, what: str) -> Panel:
     )
 
 
-def _words(found: list[Claim], what: str, metric: str) -> str:
-    """What may be said: how many show a difference after the correction, never which way."""
+def _words(found: list[Claim], what: str, lens: Lens) -> str:
+    """What may be said: how many show a difference after the correction, and where."""
     real = [c for c in found if not c.simulated]
     known = [c for c in real or found if c.difference is not None]
     what = what if real else f"Simulated data, {what[:1].lower()}{what[1:]}"
     judged = [c for c in known if c.band]
-    apart = sum(
-        c.adjusted_p is not None
+    apart = [
+        lens.title(c.dataset)
+        for c in judged
+        if c.adjusted_p is not None
         and c.adjusted_p <= ALPHA
         and c.difference is not None
         and c.difference.same_sign
-        for c in judged
-    )
+    ]
     few = len(known) - len(judged)
-    shows = "shows" if apart < 2 else "show"
-    said = f"{what}: {apart or 'none'} of {len(known)} comparisons {shows} a difference"
+    shows = "shows" if len(apart) < 2 else "show"
+    said = f"{what}: {len(apart) or 'none'} of {len(known)} comparisons {shows} a difference"
+    where = f", on {and_list(list(dict.fromkeys(apart)))}" if apart else ""
     rest = f", {few} {'has' if few == 1 else 'have'} too few seeds" if few else ""
-    return f"{said} after correction{rest} ({metric})"
+    return f"{said} after correction{where}{rest} ({lens.view.metric})"
 
 
 def _cells(
@@ -268,5 +271,5 @@ PAGE = Page(
     icon="grid_on",
     name="Ingredients",
     question="What does each ingredient bring?",
-    builders=(content, training, controls, foretold, cells, comparisons),
+    builders=(content, foretold, training, controls, cells, comparisons),
 )

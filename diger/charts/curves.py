@@ -12,6 +12,7 @@ from diger.charts.labels import end_labels
 from diger.charts.theme import layered, method_scales, role, tips
 
 HEIGHT = 300
+COUNT = "~s"  # the format of numbers of things
 
 
 def curve(
@@ -34,7 +35,8 @@ def curve(
         value: the column.
         title: what is on the y axis, with its unit.
         selected: `arm, seed, epoch`, the epoch that was kept of each run.
-        number: d3 format of the values; a percentage gets the decimals that its range asks for.
+        number: d3 format of the values; a percentage gets the decimals that its range asks for,
+            and `COUNT` whole numbers.
         zero: whether the y axis starts at 0.
         height: in pixels.
         room: share of the width kept for the names at the right; more where the chart is narrow.
@@ -52,6 +54,8 @@ def curve(
         axis=alt.Axis(values=ticks, format="d", grid=False),
     )
     low, high = float(known[value].min()), float(known[value].max())
+    if zero and not high:
+        high = 1.0
     # At least a twentieth of the values is in sight, or noise would look like a change; and a line
     # at 0 stands clear of the axis.
     spread = max(high - low, 0.05 * abs(high))
@@ -63,7 +67,8 @@ def curve(
         number, fine = _percent(domain[1] - domain[0])
     colour = alt.Color("arm:N", scale=scales["color"], legend=None)
     dash = alt.StrokeDash("arm:N", scale=scales["dash"], legend=None)
-    y = alt.Y(f"{_field(value)}:Q", title=title, scale=y_scale, axis=alt.Axis(format=number))
+    axis = alt.Axis(format=number, **({"tickMinStep": 1} if number == COUNT else {}))
+    y = alt.Y(f"{_field(value)}:Q", title=title, scale=y_scale, axis=axis)
     tooltip = tips(arm="", seed="d", epoch="d")
     tooltip.append(alt.Tooltip(f"{_field(value)}:Q", title=title, format=fine))
     layers: list[alt.Chart] = []

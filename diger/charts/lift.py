@@ -19,6 +19,7 @@ from diger.charts.theme import (
 )
 
 ROW = 84  # pixels a bar and two lines of words over it
+WORDS = 54  # pixels that a value of four digits takes beside its mark
 SLIDE_ROW = 40  # and one line, in the units of type of 13 px
 _BOLD: dict[str, Any] = {"fontWeight": 600}
 _HALO: dict[str, Any] = {"stroke": role("ground"), "strokeWidth": 4, "color": role("ground")}
@@ -108,8 +109,10 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
     """
     y = alt.Y("name:N", title=None, sort=list(frame["name"]))
     ends = frame[["value", "high"]].max(axis=1).fillna(0)
+    most = float(ends.max()) or 1.0
     # Room for the words after the last mark, on a phone too.
-    scale = alt.Scale(domain=[0, 1.25 * (float(ends.max()) or 1.0)], nice=False)
+    end = alt.ExprRef(f"{most} * width / max(width - {WORDS}, width / 3)")
+    scale = alt.Scale(domainMin=0, domainMax=end, nice=False)
     axis = alt.Axis(tickCount=4, format="~g")
     x = alt.X("value:Q", title=metric, scale=scale, axis=axis)
     colour = alt.Color("method:N", scale=_methods(), legend=None)

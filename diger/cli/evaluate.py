@@ -143,7 +143,8 @@ def latency(
 
     where = pick_device(device)
     made_on = hardware(where)
-    words = f"{made_on['device']}, {made_on['cpu']}, {made_on['threads']} threads"
+    threads = made_on["threads"]
+    words = f"{made_on['device']}, {made_on['cpu']}, {threads} thread{'s' * (threads != 1)}"
     measured = []
     for bundle in bundles:
         model = load_model(bundle, where)

@@ -125,7 +125,7 @@ class Claim:
             few = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
             return f"{words}, {few}, too few for an interval".removeprefix(", ")
         if self.band:
-            words += f" [{self.band.low:+.1%}, {self.band.high:+.1%}]"
+            words += f" [{100 * self.band.low:+.1f}, {100 * self.band.high:+.1f}]"
         if p and found.p_value is not None:
             words += f", p {p_words(found.p_value)}"
             if self.adjusted_p is not None:
