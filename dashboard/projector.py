@@ -20,6 +20,7 @@ from diger.text import markdown
 SCALE = 28 / 13  # type of 28 px on the smallest screen, 1280 x 720; more on others
 ROWS = 0.7  # of a page's height, where there is no chart for slides
 AXIS = 60  # what the x axis takes, in units of type of 13 px
+ROOM = 210  # what is left between title and notes, two lines each, in these units
 STORY = (
     *("verdict.decision", "verdict.main_metric", "verdict.second_metric"),
     *("matrix.foretold", "matrix.training", "matrix.controls", "where.users"),
@@ -50,6 +51,9 @@ def show_slide(page: Page, lens: Lens) -> None:
     number = min(number, len(charts) - 1)
     panel, figure = build(DECK[place][1], lens), charts[number]
     named = f"{panel.finding} · {figure.title}" if figure.title else panel.finding
+    dataset = lens.title(lens.dataset)
+    if "dataset" in DECK[place][0].controls and dataset not in named:  # no chooser says it here
+        named = f"{dataset}: {named}"
     st.title(markdown(named))
     with st.container(key="slide-chart"):
         if figure.card:
@@ -75,7 +79,7 @@ def _sized(figure: Figure) -> dict[str, object]:
     # Of everything: Streamlit fits charts into their size. What is tall is wide as well, or a
     # screen would have room at both sides.
     spec["height"] = (tall + AXIS) * SCALE
-    spec["width"] = SLIDE[0] * SCALE * max(1, (tall + AXIS) / (SLIDE[1] + AXIS))
+    spec["width"] = SLIDE[0] * SCALE * max(1, (tall + AXIS) / ROOM)
     spec["usermeta"] = {"embedOptions": {"actions": False, "renderer": "svg"}}
     return spec
 

@@ -24,7 +24,7 @@ if str(ROOT) not in sys.path:
 from streamlit.testing.v1 import AppTest  # noqa: E402
 from streamlit.web.server.app_discovery import discover_asgi_app  # noqa: E402
 
-from dashboard import sources  # noqa: E402
+from dashboard import projector, sources  # noqa: E402
 from dashboard.analysis import claims  # noqa: E402
 from dashboard.app import warm  # noqa: E402
 from dashboard.frame import load  # noqa: E402
@@ -40,6 +40,7 @@ from dashboard.serving import latencies  # noqa: E402
 from dashboard.show import to_csv  # noqa: E402
 from dashboard.view import View  # noqa: E402
 from diger.bundle import BrokenBundle  # noqa: E402
+from diger.charts import lift  # noqa: E402
 from diger.errors import DigerError  # noqa: E402
 from diger.memory import Memory  # noqa: E402
 
@@ -159,11 +160,12 @@ def test_every_panel_is_whole(library):
 
 def test_ingredients_are_compared_alike_and_claim_nothing(library):
     found = panels(library)
-    table = found["training"].figures[0].table.set_index("title")
+    tables = {f.title: f.table.set_index("title") for f in found["training"].figures}
     verdict = found["main_metric"].figures[0].table.set_index("title")
-    declared = table.loc["differentiable against static on text"]
+    declared = tables["differentiable against static"].loc["Alpha, text"]
     assert declared["label"] == verdict.loc["Alpha", "label"], "one source of claims"
-    labels = set(table["label"]) - {declared["label"]}
+    labels = {label for one in tables.values() for label in one["label"]} - set(verdict["label"])
+    labels -= set(found["simulated"].figures[0].table["label"])
     assert not [one for one in labels if re.search("better|worse", one)]
     rows = found["cells"].figures[0].table.set_index("name")
     assert rows.loc["behaviour: static", "note"] == "not run" and rows["value"].notna().sum() >= 5
@@ -579,7 +581,7 @@ def test_titles_of_ingredients_count_and_never_say_which_way(tmp_path, lift, see
     found = panels(opened(tmp_path))
     listed = found["comparisons"].figures[0].table
     titles = {name: found[name].finding for name in ("content", "training", "controls")}
-    compared = {name: len(found[name].figures[0].table) for name in titles}
+    compared = {name: sum(len(f.table) for f in found[name].figures) for name in titles}
     assert compared["content"] == 6 and compared["controls"] >= 2 and compared["training"] >= 7
     for name, title in titles.items():
         assert not re.search("better|worse", title) and not COMPARING.search(title), title
@@ -590,3 +592,12 @@ def test_titles_of_ingredients_count_and_never_say_which_way(tmp_path, lift, see
         clear = (pd.to_numeric(rows["p, Holm"]) <= 0.05) & one_way
         assert said[1] == str(int(clear.sum()) or "none")
         assert said[1] == "none" or (lift != 1.0 and seeds == 3)
+
+
+def test_five_datasets_fit_on_a_slide_in_type_of_28_pixels():
+    frame = pd.DataFrame({"title": list("abcde"), "method": "static", "lift": 0.1}).assign(
+        low=0.0, high=0.2, label="", head="", numbers="", line=""
+    )
+    seeds = frame[["title", "lift"]].assign(seed=0)
+    chart = lift.forest(frame, seeds, "ndcg@10", "static", slide=True)
+    assert chart.height + projector.AXIS <= projector.ROOM

@@ -177,7 +177,8 @@ def test_ingredients(lens, panels):
     compared = 0
     for figure in listed:
         for row in figure.table.to_dict("records"):
-            pair = [groups[figure.title, row[side]] for side in ("baseline", "arm")]
+            title = row["title"].partition(",")[0]
+            pair = [groups[title, row[side]] for side in ("baseline", "arm")]
             a, b = paired(lens, pair, "ndcg@10")
             assert row["lift"] == pytest.approx(b.mean() / a.mean() - 1)
             if (
@@ -198,7 +199,8 @@ def test_ingredients(lens, panels):
                 told[about["dataset"]["name"].title()] = source["foretold"]
     chart = panels["foretold"].figures[0].table
     assert chart["share"].tolist() == [told[title] for title in chart["title"]]
-    known = {(f.title, round(lift, 12)) for f in listed for lift in f.table["lift"]}
+    rows = [row for f in listed for row in f.table.itertuples()]
+    known = {(row.title.partition(",")[0], round(row.lift, 12)) for row in rows}
     assert {(row.title, round(row.lift, 12)) for row in chart.itertuples()} <= known
     for figure in panels["cells"].figures:
         for row in figure.table.dropna(subset=["value"]).to_dict("records"):

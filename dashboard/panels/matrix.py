@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
@@ -58,10 +59,10 @@ def foretold(lens: Lens) -> Panel:
         if source.foretold is not None and source.name == "behaviour"
     }
     records = []
-    for _, name, one in _compared(lens):
+    for of, one in _compared(lens):
         found, share = one.difference, shares.get(one.dataset)
-        if name in _RUNGS and share is not None and found is not None and found.lift is not None:
-            rung, method = _RUNGS[name]
+        if of.name in _RUNGS and share is not None and found is not None and found.lift is not None:
+            rung, method = _RUNGS[of.name]
             span = one.band
             records.append(
                 {
@@ -133,8 +134,8 @@ def comparisons(lens: Lens) -> Panel:
     """Every comparison with its numbers, and those not possible."""
     table = pd.concat(
         [
-            claims_table([one]).drop(columns="verdict").assign(kind=kind, ingredient=name)
-            for kind, name, one in _compared(lens)
+            claims_table([one]).drop(columns="verdict").assign(kind=of.kind, ingredient=of.name)
+            for of, one in _compared(lens)
         ]
     )
     first = ["dataset", "kind", "ingredient"]
@@ -157,8 +158,8 @@ def _everything(lens: Lens) -> Lens:
     return Lens(lens.library, lens.view.but(variants=True))
 
 
-def _compared(lens: Lens) -> list[tuple[str, str, Claim]]:
-    """Kind, name and claim of every ingredient on the datasets shown.
+def _compared(lens: Lens) -> list[tuple[Ingredient, Claim]]:
+    """Every ingredient with its claim on the datasets shown.
 
     They are corrected over all datasets there are, simulated ones apart. The declared comparison
     is the verdict's own, with its correction.
@@ -166,28 +167,28 @@ def _compared(lens: Lens) -> list[tuple[str, str, Claim]]:
     every, metric = Lens(lens.library, lens.view.but(variants=True, data=())), lens.view.metric
     hashes = tuple(sorted(every.runs["hash"]))
 
-    def make() -> list[tuple[str, str, Claim]]:
+    def make() -> list[tuple[Ingredient, Claim]]:
         main = Lens(lens.library, lens.view.but(challenger="differentiable", data=()))
-        found = []
+        found: list[tuple[Ingredient, Claim]] = []
         for told in (False, True):
             declared = {c.groups: c for c in claims(main, metric, simulated=told) if c.groups}
             these = every.summary[every.summary["simulated"] == told]
             listed = every.remember(
                 ("pairs", told, hashes),
-                lambda rows=these: [
-                    (dataset, one)
-                    for dataset in rows["dataset"].unique()
-                    for one in ingredients(rows, dataset)
-                ],
+                partial(_listed, these),
             )
             made = [_claim(every, dataset, one, told, metric) for dataset, one in listed]
             free = iter(corrected([c for c in made if c.groups not in declared]))
             judged = [declared[c.groups] if c.groups in declared else next(free) for c in made]
-            found += [(o.kind, o.name, c) for (_, o), c in zip(listed, judged, strict=True)]
+            found += [(o, c) for (_, o), c in zip(listed, judged, strict=True)]
         return found
 
     made = lens.remember(("ingredients", metric, hashes), make)
-    return [one for one in made if one[2].dataset in lens.datasets]
+    return [one for one in made if one[1].dataset in lens.datasets]
+
+
+def _listed(rows: pd.DataFrame) -> list[tuple[str, Ingredient]]:
+    return [(name, one) for name in rows["dataset"].unique() for one in ingredients(rows, name)]
 
 
 def _claim(lens: Lens, dataset: str, one: Ingredient, simulated: bool, metric: str) -> Claim:
@@ -198,25 +199,24 @@ def _claim(lens: Lens, dataset: str, one: Ingredient, simulated: bool, metric: s
 
 
 def _ladder(lens: Lens, kind: str, what: str) -> Panel:
-    found = [(name, one) for of_kind, name, one in _compared(lens) if of_kind == kind]
+    """A figure an ingredient, a row a dataset and what both arms are alike in."""
+    found = [(of, one) for of, one in _compared(lens) if of.kind == kind]
     figures, hashes = [], []
+    for named in dict.fromkeys(of.what for of, _ in found):
+        rows = [
+            replace(one, title=", ".join(filter(None, (lens.title(one.dataset), of.of))))
+            for of, one in found
+            if of.what == named and one.difference is not None and one.difference.lift is not None
+        ]
+        if rows:
+            figures.append(lift_figure(rows, lens.view.metric, "", named))
+            hashes += [b.hash for c in rows for g in c.groups for b in lens.library.of_group(g)]
     blank = []
     for dataset in lens.datasets:
-        of_it = [(name, one) for name, one in found if one.dataset == dataset]
-        known = [
-            (name, one)
-            for name, one in of_it
-            if one.difference is not None and one.difference.lift is not None
-        ]
-        missing = sum(one.difference is None for _, one in of_it)
+        of_it = [one for _, one in found if one.dataset == dataset]
+        missing = sum(one.difference is None for one in of_it)
         if missing:
             blank.append(f"{missing} of {len(of_it)} on {lens.title(dataset)}")
-        if not known:
-            continue
-        # A row is an ingredient here, and the dataset is the figure's title.
-        rows = [replace(one, title=name) for name, one in known]
-        figures.append(lift_figure(rows, lens.view.metric, "", lens.title(dataset)))
-        hashes += [b.hash for _, c in known for g in c.groups for b in lens.library.of_group(g)]
     why = f"no two arms that are alike but for the ingredient: {', '.join(blank)}"
     if not figures:
         raise DigerError(why if blank else "nothing to compare")

@@ -67,7 +67,7 @@ def curve(
         number, fine = _percent(domain[1] - domain[0])
     colour = alt.Color("arm:N", scale=scales["color"], legend=None)
     dash = alt.StrokeDash("arm:N", scale=scales["dash"], legend=None)
-    axis = alt.Axis(format=number, **({"tickMinStep": 1} if number == COUNT else {}))
+    axis = alt.Axis(format=number, tickMinStep=1 if number == COUNT else alt.Undefined)
     y = alt.Y(f"{_field(value)}:Q", title=title, scale=y_scale, axis=axis)
     tooltip = tips(arm="", seed="d", epoch="d")
     tooltip.append(alt.Tooltip(f"{_field(value)}:Q", title=title, format=fine))

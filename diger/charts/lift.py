@@ -20,7 +20,8 @@ from diger.charts.theme import (
 
 ROW = 84  # pixels a bar and two lines of words over it
 WORDS = 54  # pixels that a value of four digits takes beside its mark
-SLIDE_ROW = 40  # and one line, in the units of type of 13 px
+SLIDE_ROW = (30, 36)  # and one line, at the least and at the most, in units of type of 13 px
+SLIDE_ROWS = 144  # pixels of all rows of a slide, where that is enough
 _BOLD: dict[str, Any] = {"fontWeight": 600}
 _HALO: dict[str, Any] = {"stroke": role("ground"), "strokeWidth": 4, "color": role("ground")}
 
@@ -71,7 +72,7 @@ def forest(
     known = alt.datum.low != None  # noqa: E711 - a Vega expression, not a comparison here
     interval = rows.transform_filter(known).mark_rule(strokeWidth=4, opacity=0.55)
     each = alt.Chart(seeds).mark_tick(
-        size=10 if slide else 16, thickness=2, opacity=0.9, yOffset=9 if slide else 18
+        size=8 if slide else 16, thickness=2, opacity=0.9, yOffset=7 if slide else 18
     )
     lines: list[tuple[str, int, dict[str, Any]]] = [("head", -28, _BOLD), ("numbers", -11, {})]
     if slide:
@@ -95,8 +96,13 @@ def forest(
             tooltip=tips(seed="d", lift="+.1%"),
         ),
         *words,
-        height=(SLIDE_ROW if slide else ROW) * max(1, len(frame)),
+        height=_height(max(1, len(frame)), slide),
     )
+
+
+def _height(rows: int, slide: bool) -> int:
+    least, most = SLIDE_ROW if slide else (ROW, ROW)
+    return max(least * rows, min(most * rows, SLIDE_ROWS))
 
 
 def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:

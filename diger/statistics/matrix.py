@@ -21,8 +21,8 @@ WAYS = ("static", "detached", "differentiable")
 Kind = Literal["content", "training", "control"]
 Compare = Callable[[pd.Series, pd.Series], Claim]
 _TRAINING = (
+    ("detached", "differentiable"),  # the recommender's gradient and nothing else
     ("static", "detached"),
-    ("detached", "differentiable"),
     ("static", "differentiable"),
     ("static", "ste"),
     ("static", "shuffled"),
@@ -36,13 +36,22 @@ class Ingredient:
 
     Attributes:
         kind: what differs.
-        name: in words.
+        what: in words.
+        of: what both are alike in, the content or the way of training; may be empty.
         pair: None where there are no two arms alike but for it.
     """
 
     kind: Kind
-    name: str
+    what: str
+    of: str
     pair: tuple[pd.Series, pd.Series] | None
+
+    @property
+    def name(self) -> str:
+        """What, and of what."""
+        if not self.of:
+            return self.what
+        return f"{self.what} on {self.of}" if self.kind == "training" else f"{self.what}, {self.of}"
 
 
 def ingredients(summary: pd.DataFrame, dataset: str) -> list[Ingredient]:
@@ -67,7 +76,7 @@ def _contents(rows: pd.DataFrame, dataset: str, ways: Sequence[str]) -> Iterator
         for content in CONTENTS[1:]:
             named = "text and behaviour" if content == "both" else content
             pair = choose_contents(rows, dataset, way, content)
-            yield Ingredient("content", f"{named} against text, {way}", pair)
+            yield Ingredient("content", f"{named} against text", way, pair)
 
 
 def _trainings(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
@@ -75,7 +84,7 @@ def _trainings(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
         alike = rows[rows["content"] == content]
         for before, after in _TRAINING if content == "text" else _TRAINING[:3]:
             pair = _pair(alike, dataset, after, before)
-            yield Ingredient("training", f"{after} against {before} on {content}", pair)
+            yield Ingredient("training", f"{after} against {before}", content, pair)
 
 
 def _controls(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
@@ -86,12 +95,12 @@ def _controls(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
     frozen = rows[(rows["method"] == "static") & rows["origin"].str.startswith("SIDs of")]
     alike = frozen[frozen["setting"] == static["setting"]]
     for name, arm in (
-        ("learned SIDs, frozen, against static", alike.iloc[0] if len(alike) else None),
         ("SASRec against static", choose_group(rows, dataset, "sasrec")),
+        ("learned SIDs, frozen, against static", alike.iloc[0] if len(alike) else None),
     ):
-        yield Ingredient("control", name, None if arm is None else (static, arm))
+        yield Ingredient("control", name, "", None if arm is None else (static, arm))
     random = choose_contents(rows, dataset, "static", "random")
-    yield Ingredient("control", "random codes against text, static", random)
+    yield Ingredient("control", "random codes against text", "static", random)
 
 
 def corrected(claims: Sequence[Claim]) -> list[Claim]:
