@@ -53,13 +53,13 @@ h2, h3, h4, thead { break-after: avoid; } .note { break-before: avoid; }
   h3 { margin: .5rem 0 .2rem; }
   body { max-width: none; padding: 0; font: 11px/1.35 sans-serif; } h2 { break-before: page; }
   h2.brief { break-before: auto; margin-top: .4rem; }
-  .brief + .panels svg { max-height: 46mm; }
+  .brief + .panels svg { max-height: 38mm; }
   /* Chromium breaks a row of flex boxes anywhere. */
   .row { display: block; } .row figure.narrow { display: inline-block; width: 48%; }
   .scroll { overflow: visible; } table { font-size: 8.5px; } }
 """
 # A question and its first panel share a page; what a card says in full is for paper and screen.
-_A4 = "@page { size: A4; margin: 14mm 16mm; }"
+_A4 = "@page { size: A4; margin: 12mm 16mm; }"
 _SLIDES = """
 @page { size: 338.67mm 190.5mm; margin: 12mm; }
 @media print { body { font-size: 15px; } section.panel + section.panel { break-before: page; }

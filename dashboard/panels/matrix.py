@@ -23,8 +23,8 @@ _READING = (
     "interval that goes with p.",
     "Two arms of a row are alike but for what its name says, so an arm of a row may be another "
     "run than that of the next.",
-    "Nobody declared these comparisons beforehand: they make no verdict. The first p is of the "
-    "one comparison, the corrected one is over all of this page.",
+    "Nobody declared these comparisons beforehand: they make no verdict.",
+    "The first p is of the one comparison, the corrected one is over all of this page.",
 )
 
 
