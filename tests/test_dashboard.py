@@ -574,6 +574,8 @@ def test_titles_of_ingredients_count_and_never_say_which_way(tmp_path, lift, see
         arms("static", "-".join(content), quality, **recipe)
         arms("detached", "-".join(content), quality * lift, **recipe)
         arms("differentiable", "-".join(content), quality * lift, **recipe)
+    moving = {"name": "moving", "content": {"sources": {"text": 1.0}}, "joint": {"offsets": 0.1}}
+    arms("differentiable", "moving", 0.3 * lift, whole_recipe=moving)
     drawn = {"name": "random", "tokenizer": {"kmeans": {"random": True}}}
     arms("static", "random", 0.3 * lift, whole_recipe=drawn)
     arms("static", "frozen", 0.3 * lift, sids_from={"arm": learned, "hash": "a"})
@@ -583,6 +585,9 @@ def test_titles_of_ingredients_count_and_never_say_which_way(tmp_path, lift, see
     titles = {name: found[name].finding for name in ("content", "training", "controls")}
     compared = {name: sum(len(f.table) for f in found[name].figures) for name in titles}
     assert compared["content"] == 6 and compared["controls"] >= 2 and compared["training"] >= 7
+    rungs = {f.title: f.table["arm"].to_list() for f in found["training"].figures}
+    (moved,) = rungs["items that may move against static"]
+    assert moved not in rungs["differentiable against static"]
     for name, title in titles.items():
         assert not re.search("better|worse", title) and not COMPARING.search(title), title
         said = re.search(r"(\w+) of (\d+) comparisons", title)

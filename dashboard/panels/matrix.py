@@ -259,7 +259,8 @@ def _cells(
     wanted = [(way, content) for content in CONTENTS for way in WAYS]
     wanted += [(BASELINE, "random"), ("ste", "text"), ("sasrec", ""), ("popularity", "")]
     for way, of in wanted:
-        row = choose_group(rows[rows["content"] == of], dataset, way)
+        alike = rows[(rows["content"] == of) & (rows["freedom"] == "")]
+        row = choose_group(alike, dataset, way)
         yield mean_and_range(lens, row, metric) | {
             "name": f"{of}: {way}" if of else way,
             "method": way,

@@ -28,6 +28,10 @@ _TRAINING = (
     ("static", "shuffled"),
     ("static", "reassigned"),
 )
+_FREEDOMS = {  # see `diger.statistics.runs`: in words, and the contents it is asked of
+    "items": ("items that may move", ("text", "both")),
+    "map": ("a learned map of the content", ("text",)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +76,7 @@ def _unmeasured(summary: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def _contents(rows: pd.DataFrame, dataset: str, ways: Sequence[str]) -> Iterator[Ingredient]:
+    rows = rows[rows["freedom"] == ""]  # or more than the content would differ
     for way in ways:
         for content in CONTENTS[1:]:
             named = "text and behaviour" if content == "both" else content
@@ -82,9 +87,15 @@ def _contents(rows: pd.DataFrame, dataset: str, ways: Sequence[str]) -> Iterator
 def _trainings(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
     for content in CONTENTS:
         alike = rows[rows["content"] == content]
+        plain = alike[alike["freedom"] == ""]
         for before, after in _TRAINING if content == "text" else _TRAINING[:3]:
-            pair = _pair(alike, dataset, after, before)
+            pair = _pair(plain, dataset, after, before)
             yield Ingredient("training", f"{after} against {before}", content, pair)
+        for freedom, (what, contents) in _FREEDOMS.items():
+            if content in contents:
+                free = alike[(alike["method"] == "static") | (alike["freedom"] == freedom)]
+                pair = _pair(free, dataset, "differentiable", "static")
+                yield Ingredient("training", f"{what} against static", content, pair)
 
 
 def _controls(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:

@@ -30,7 +30,7 @@ def runs_frame(bundles: Sequence[Bundle]) -> pd.DataFrame:
 
     Columns: `bundle, path, hash, kind`; `dataset, title, simulated, fingerprint, split, users,
     items`; `method, decay, noise, arm, origin, group, variant, recipe, backbone,
-    tokenizer, suffix, seed, content, setting, histories, way`; `decoding,
+    tokenizer, suffix, seed, content, setting, histories, freedom, way`; `decoding,
     test_users` of the headline test result; `parameters, memory_bytes, seconds` (all but
     evaluation), `seconds_<phase>`, `epochs, selected_epoch, device, cpu, threads, code_version`;
     then `test_<metric>`, `validation_<metric>`, `corrected_<metric>` (test, collision-corrected)
@@ -74,6 +74,7 @@ def run_row(bundle: Bundle) -> dict[str, Any]:
         "content": content_of(about),
         "setting": _digest(shared := _shared_settings(about)),
         "histories": _histories(about),
+        "freedom": _freedom(about),
         "way": _digest({k: v for k, v in shared.items() if not k.startswith(_MEANING)}),
         "seed": -1 if about.seed is None else about.seed,
         "decoding": str((test or {}).get("decoding") or ""),
@@ -236,6 +237,14 @@ def _histories(about: Config) -> str:
     return f"{training.get('short') or 0} {training.get('jitter') or 0}"
 
 
+def _freedom(about: Config) -> str:
+    """What joint training moves beside the codewords: each item, a map of all content, nothing."""
+    joint = about.recipe.get("joint") or {}
+    if about.arm.method != "differentiable":
+        return ""
+    return "items" if joint.get("offsets") else "map" if joint.get("mixing") else ""
+
+
 def usual_histories(runs: pd.DataFrame) -> dict[str, str]:
     """By dataset, the `histories` that most runs were trained on, the first of equals."""
     counts = runs.groupby(["dataset", "histories"], sort=False).size()
@@ -270,6 +279,7 @@ _COLUMNS = (
         "content",
         "setting",
         "histories",
+        "freedom",
         "way",
         "seed",
         "decoding",
@@ -292,7 +302,7 @@ _KEYS = ["dataset", "group"]
 _SHARED = (
     *("title", "simulated", "fingerprint", "split", "users", "items", "arm", "origin", "method"),
     *("decay", "noise", "recipe", "backbone", "tokenizer", "decoding"),
-    *("content", "setting", "histories", "way"),
+    *("content", "setting", "histories", "freedom", "way"),
 )
 _COSTS = ("seconds", "memory_bytes", "parameters")
 _MEASURED = ("test_", "validation_", "corrected_")
