@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from dashboard.analysis import chosen
 from dashboard.library import Library
 from dashboard.panel import Lens, Page
 from dashboard.panels.codebook import epochs_recorded, levels_recorded
 from dashboard.view import METRICS, View
+from diger.errors import DigerError
 from diger.names import CHALLENGERS
 from diger.text import printable
 
@@ -141,15 +143,15 @@ def _seed(lens: Lens) -> None:
 
 
 def _first_pair(lens: Lens) -> tuple[int, int]:
-    """Places of two runs worth comparing: of one dataset and seed, static first."""
+    """Places of two runs worth comparing: of one dataset and seed, of the arms that are judged."""
     runs = lens.runs.reset_index(drop=True)
-    shown = runs[(runs["dataset"] == lens.dataset) & runs["method"].isin(("static", *CHALLENGERS))]
-    for _, same in shown.groupby("seed"):
-        static, other = same[same["method"] == "static"], same[same["method"] != "static"]
-        chosen = other[other["method"] == lens.view.challenger]
-        if len(static) and len(other):
-            return int(static.index[0]), int((chosen if len(chosen) else other).index[0])
-    return 0, min(1, len(runs) - 1)
+    places = {(row.group, row.seed): row.Index for row in runs.itertuples()}
+    try:
+        static, other = (row["group"] for row in chosen(lens, lens.dataset))
+    except DigerError:
+        return 0, min(1, len(runs) - 1)
+    both = [seed for group, seed in places if group == static and (other, seed) in places]
+    return (places[static, both[0]], places[other, both[0]]) if both else (0, min(1, len(runs) - 1))
 
 
 def _bundle(which: str, label: str) -> None:

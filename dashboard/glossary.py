@@ -8,8 +8,8 @@ TERMS: dict[str, str] = {
     "ndcg@k": "Like recall@k, but a hit counts 1 / log2(rank + 1): 1 on the first place, 0.63 on "
     "the second, 0.29 on the tenth. A mean over users, from 0 to 1.",
     "mrr@k": "Like recall@k, but a hit counts 1 / rank.",
-    "static": "Semantic IDs are made from the items' text first and frozen; then the recommender "
-    "is trained on them. The baseline.",
+    "static": "Semantic IDs are made first, from what is known of the items (their text, who uses "
+    "them), and frozen; then the recommender is trained on them. The baseline.",
     "differentiable": "Tokenizer and recommender are trained together: the recommendation loss "
     "reaches the codebooks, so the semantic IDs can change to be easier to recommend with.",
     "detached": "The tokenizer trains on beside the recommender by its own losses; no gradient of "

@@ -381,12 +381,13 @@ def dumbbell(frame: pd.DataFrame, arms: list[tuple[str, str]]) -> alt.LayerChart
     )
     rule = alt.Chart(frame).mark_rule(strokeWidth=3, color=role("grid"))
     points = alt.Chart(long).mark_point(size=120)
+    legend = alt.Legend(title=None, columns=1)  # two names side by side are too long for a phone
     return layered(
         rule.encode(y=y, x=alt.X("a:Q", title="test"), x2=alt.X2("b:Q")),
         points.encode(
             y=y,
             x=x,
-            color=alt.Color("name:N", scale=scales["color"], legend=alt.Legend(title=None)),
+            color=alt.Color("name:N", scale=scales["color"], legend=legend),
             shape=alt.Shape("name:N", scale=scales["shape"], legend=None),
             tooltip=tips(name="", metric="", value=".4f"),
         ),
