@@ -65,3 +65,34 @@ def test_a_row_of_the_ablations_is_its_bundles(row):
     last = levels[levels["epoch"] == min(epoch, levels["epoch"].max())].sort_values("level")
     effective = [float(number) for number in codes.split("/")]
     assert effective == pytest.approx(list(last["perplexity"]), abs=0.51)
+
+
+def test_what_behaviour_adds_is_said_in_words():
+    def lift(dataset: str, arm: str, before: str) -> float:
+        one, base = (numbers(tables.mean(dataset, name))[1] for name in (arm, before))
+        return one / base - 1
+
+    assert lift("yelp", "fused", "fused-text") == pytest.approx(3 / 5, abs=0.03)  # three fifths
+    assert lift("yelp", "fused-behaviour", "fused-text") == pytest.approx(7 / 10, abs=0.03)
+    assert lift("films", "static", "text") == pytest.approx(1 / 9, abs=0.01)
+    assert lift("films", "behaviour", "text") == pytest.approx(1 / 9, abs=0.01)
+
+
+def test_how_far_from_sasrec():
+    text = (ROOT / "docs" / "content.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 7]
+    own = {
+        row[1].strip(): (numbers(row[3])[1], numbers(row[5])[1]) for row in rows if numbers(row[5])
+    }
+    text = " ".join(text.split())
+    behind = re.search(
+        r"on Scientific by (\d+) % of ndcg@10, on Yelp by (\d+) % .*?, on the films by (\d+) %, on "
+        r"Beauty by (\d+) %",
+        text,
+    )
+    above = re.search(r"Above SASRec on Instruments\*\*, by (\d+) % of ndcg@10", text)
+    assert behind and above
+    said = dict(zip(("Scientific", "Yelp", "Films", "Beauty"), behind.groups(), strict=True))
+    for dataset, percent in (said | {"Instruments": f"-{above[1]}"}).items():
+        ours, theirs = own[dataset]
+        assert 100 * (1 - ours / theirs) == pytest.approx(float(percent), abs=0.6), dataset
