@@ -94,11 +94,19 @@ CLAIMS = {
     "films": "text and behaviour",
     "ladder": "text, items may move",
 }
-RARE = {
-    "beauty": ("static", "fused-text", "fused-behaviour", "fused", "sasrec"),
-    "scientific": ("static", "fused-text", "fused-behaviour", "fused", "sasrec"),
-    "yelp": ("static", "fused-text", "fused-behaviour", "fused", "sasrec"),
+_SOURCES = {
+    "static": "static SIDs of text, with a suffix",
+    "fused-text": TEXT,
+    "fused-behaviour": BEHAVIOUR,
+    "fused": BOTH,
+    "sasrec": "SASRec",
 }
+RARE = {
+    **dict.fromkeys(("beauty", "scientific", "yelp"), _SOURCES),
+    "films": {"text": TEXT, "behaviour": BEHAVIOUR, "static": BOTH, "sasrec": "SASRec"},
+    "instruments": {"behaviour": BEHAVIOUR, "sasrec": "SASRec"},
+}
+SEEN = ("0 (cold)", "1-4", "5-9", "10-19", "20-49", "50-199", "200-999", "1,000+")
 
 
 def number(value: float) -> str:
@@ -322,23 +330,18 @@ def over_epochs() -> str:
 
 def rare() -> str:
     """Recall@10 by how often the target was seen in training."""
-    rows, labels = [], []
+    rows = []
     for dataset, arms in RARE.items():
-        rows.append([f"*{TITLES[dataset]}*"])
-        names = {own: row for row, own in ARMS.items()}
-        for arm in arms:
+        rows.append([f"*{TITLES[dataset]}*", *[""] * len(SEEN)])
+        for arm, what in arms.items():
             found = bundles(dataset, arm)
-            if not found:
-                continue
             slices = pd.concat([slice_metrics(b.ranks) for b in found])
             targets = slices.query("split == 'test' and slice == 'target popularity'")
-            means = targets.groupby("label", sort=False)["recall@10"].mean()
-            labels = [*means.index]
+            # Of fewer targets the figure would say nothing.
+            means = targets[targets["users"] >= 30].groupby("label")["recall@10"].mean()
             seeds = f" ({len(found)})" if len(found) > 1 else ""
-            rows.append([f"{names[arm]}{seeds}", *map(number, means)])
-    width = len(labels) + 1
-    labels = ["none", *labels[1:-1], "200 or more"]
-    return table(["", *labels], [row + [""] * (width - len(row)) for row in rows])
+            rows.append([what + seeds, *(number(means[x]) if x in means else "" for x in SEEN)])
+    return table(["", "none", *SEEN[1:-1], "1,000 or more"], rows)
 
 
 FILMS = {

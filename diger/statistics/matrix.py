@@ -28,6 +28,11 @@ _TRAINING = (
     ("static", "shuffled"),
     ("static", "reassigned"),
 )
+_PLAIN = {
+    "ste": "straight-through gradient (ste)",
+    "shuffled": "changes by chance (shuffled)",
+    "reassigned": "reassigned by the recommender",
+}
 _FREEDOMS = {  # see `diger.statistics.runs`: in words, and the contents it is asked of
     "items": ("items that may move", ("text", "both")),
     "map": ("a learned map of the content", ("text",)),
@@ -90,7 +95,8 @@ def _trainings(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
         plain = alike[alike["freedom"] == ""]
         for before, after in _TRAINING if content == "text" else _TRAINING[:3]:
             pair = _pair(plain, dataset, after, before)
-            yield Ingredient("training", f"{after} against {before}", content, pair)
+            what = f"{_PLAIN.get(after, after)} against {before}"
+            yield Ingredient("training", what, content, pair)
         for freedom, (what, contents) in _FREEDOMS.items():
             if content in contents:
                 free = alike[(alike["method"] == "static") | (alike["freedom"] == freedom)]
