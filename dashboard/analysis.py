@@ -48,9 +48,17 @@ def chosen(lens: Lens, dataset: str) -> tuple[pd.Series, pd.Series]:
         DigerError: they have no runs there that can be paired.
     """
     try:
-        return choose_pair(lens.summary, dataset, lens.view.challenger, BASELINE)
+        return _pair(lens, dataset)
     except DigerError as error:
         raise DigerError(f"{lens.title(dataset)}: {error}") from None
+
+
+def _pair(lens: Lens, dataset: str) -> tuple[pd.Series, pd.Series]:
+    rows = lens.summary[lens.summary["dataset"] == dataset]
+    hashes = lens.runs.loc[lens.runs["dataset"] == dataset, "hash"]
+    method = lens.view.challenger
+    key = ("chosen", dataset, method, *hashes)  # the metric shown has no say
+    return lens.remember(key, lambda: choose_pair(rows, dataset, method, BASELINE))
 
 
 def comparable(lens: Lens, dataset: str, metric: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -110,10 +118,10 @@ def pair_claim(lens: Lens, before: pd.Series, after: pd.Series, metric: str) -> 
 
 
 def _claim(lens: Lens, dataset: str, metric: str) -> Claim:
-    rows = lens.summary[lens.summary["dataset"] == dataset]
     try:
-        pair = choose_pair(rows, dataset, lens.view.challenger, BASELINE)
+        pair = _pair(lens, dataset)
     except DigerError as error:
+        rows = lens.summary[lens.summary["dataset"] == dataset]
         told = bool(rows["simulated"].iloc[0])
         return Claim(dataset, lens.title(dataset), told, metric, reason=str(error))
     return pair_claim(lens, *pair, metric)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,15 +21,21 @@ if str(ROOT) not in sys.path:  # run as a script, the packages beside this folde
 import streamlit as st  # noqa: E402
 
 WARMING = "warming"
+VISIT = 6.0  # seconds that the first visitor has the processor for
 
 
 def warm() -> None:
-    """Import what pages need, open the bundles and remember the first page's panels."""
+    """Import what pages need, open the bundles and remember the first page, in every metric."""
     from dashboard.frame import first_page  # here: the server answers before all this is loaded
     from dashboard.sources import configured
+    from dashboard.view import METRICS
 
     try:
-        first_page(configured(sys.argv[1:], ROOT / "checkpoints"))
+        sources = configured(sys.argv[1:], ROOT / "checkpoints")
+        first_page(sources, METRICS[0])
+        time.sleep(VISIT)
+        for metric in METRICS[1:]:
+            first_page(sources, metric)
     except Exception:
         # Whatever it is, the visitor's own run meets it again, and says it in the window.
         logging.getLogger("diger.dashboard").debug("not warmed", exc_info=True)

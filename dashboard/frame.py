@@ -41,9 +41,9 @@ def run(sources: tuple[str, ...]) -> None:
     current.run()
 
 
-def first_page(sources: tuple[str, ...]) -> None:
+def first_page(sources: tuple[str, ...], metric: str) -> None:
     """Work out what the first page shows, so that it is remembered when somebody comes."""
-    lens = Lens(load(sources), View.of({}))
+    lens = Lens(load(sources), View.of({"metric": metric}))
     for panel in panels_of(PAGES[0], lens):
         for number, figure in enumerate(panel.figures):
             if figure.chart is not None:

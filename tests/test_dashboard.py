@@ -406,6 +406,7 @@ def test_the_server_has_opened_the_bundles_before_anybody_comes(monkeypatch, stu
     assert discover_asgi_app(APP.with_name("app.py")).import_string == "app:app"
     source = tmp_path / "study"
     source.symlink_to(study)
+    monkeypatch.setattr("dashboard.app.VISIT", 0)
     monkeypatch.setattr(sys, "argv", ["app.py", str(source)])
     warm()
     with monkeypatch.context() as patch:
