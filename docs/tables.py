@@ -87,6 +87,8 @@ LADDER = {
     "moving-fused": "both; every item may leave its place",
     "reassigned": "text; items take the nearest codes that the recommender expects, no gradient",
     "shuffled": "text; as many codes as in `moving` change hands, by chance",
+    "frozen": "static, the SIDs that `moving` ended with; a fresh recommender",
+    "random": "static, codes drawn at random",
 }
 CLAIMS = {
     "main": "text, with a suffix",

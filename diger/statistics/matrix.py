@@ -14,7 +14,14 @@ from typing import Literal
 import pandas as pd
 
 from diger.errors import DigerError
-from diger.statistics.verdict import Claim, choose_contents, choose_group, choose_pair, holm
+from diger.statistics.verdict import (
+    Claim,
+    choose_contents,
+    choose_group,
+    choose_pair,
+    holm,
+    most_seeds,
+)
 
 CONTENTS = ("text", "behaviour", "both")
 WAYS = ("static", "detached", "differentiable")
@@ -109,13 +116,14 @@ def _controls(rows: pd.DataFrame, dataset: str) -> Iterator[Ingredient]:
     static = declared[0] if declared else choose_group(rows, dataset, "static")
     if static is None:
         return
-    frozen = rows[(rows["method"] == "static") & rows["origin"].str.startswith("SIDs of")]
-    alike = frozen[frozen["setting"] == static["setting"]]
-    for name, arm in (
-        ("SASRec against static", choose_group(rows, dataset, "sasrec")),
-        ("learned SIDs, frozen, against static", alike.iloc[0] if len(alike) else None),
-    ):
-        yield Ingredient("control", name, "", None if arm is None else (static, arm))
+    sasrec = choose_group(rows, dataset, "sasrec")
+    pair = None if sasrec is None else (static, sasrec)
+    yield Ingredient("control", "SASRec against static", "", pair)
+    own = rows[(rows["method"] == "static") & (rows["tokenizer"] != "file")]
+    learned = own["origin"].str.startswith("SIDs of")
+    plain, fixed = (list(own[of].itertuples()) for of in (own["origin"] == "", learned))
+    pair = most_seeds(rows, plain, fixed, "setting")
+    yield Ingredient("control", "learned SIDs, frozen, against static", "", pair)
     random = choose_contents(rows, dataset, "static", "random")
     yield Ingredient("control", "random codes against text", "static", random)
 

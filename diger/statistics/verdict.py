@@ -186,7 +186,7 @@ def choose_pair(
     for name, rows in ((baseline, before), (method, after)):
         if not rows:
             raise DigerError(f"no {name} runs")
-    pair = _most_seeds(summary, before, after, "setting")
+    pair = most_seeds(summary, before, after, "setting")
     if pair is None:
         raise DigerError(
             f"no {baseline} and {method} runs of the same content, tokenizer and training"
@@ -208,13 +208,17 @@ def choose_contents(
     """
     rows = _standing(summary, dataset, method, metric)
     before, after = ([r for r in rows if r.content == one] for one in (baseline, content))
-    return _most_seeds(summary, before, after, "way")
+    return most_seeds(summary, before, after, "way")
 
 
-def _most_seeds(
+def most_seeds(
     summary: pd.DataFrame, before: Sequence[Any], after: Sequence[Any], same: str
 ) -> tuple[pd.Series, pd.Series] | None:
-    """The pair of rows, equal in the column `same`, on the same data and of the most seeds."""
+    """The pair of rows, equal in the column `same`, on the same data and of the most seeds.
+
+    Args:
+        before, after: rows of `summary`, or of some of its columns, as `itertuples` gives them.
+    """
     pairs = [(a, b) for b in after for a in before if getattr(a, same) == getattr(b, same)]
 
     def order(pair: tuple[Any, Any]) -> tuple[bool, int]:
