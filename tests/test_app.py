@@ -671,6 +671,7 @@ def test_any_bundle_stands_in_any_column(library, shelf, view):
 
 def test_the_strip_spells_the_first_recommendation(library, shelf, view):
     html = check_html(recommend.story(library, view))
+    assert "An item is text" in html  # these SIDs know nothing else
     for name in (STATIC, OTHER):
         first, written = service.spelling(shelf, name, view)
         assert first == service.recommend(shelf, name, view).listed[0]

@@ -29,10 +29,11 @@ def about(library: Library) -> str:
 <section><h2>What a semantic ID is</h2>
 {_PICTURE}
 <p>A generative recommender does not score items one by one; it <b>writes the name</b> of the next
-item. That name is a <b>semantic ID</b> (SID): a few codes made from the item's text, coarse first,
-so that items with like text begin alike. Usually the codes are fixed before the recommender is
-trained (<b>static</b>). DIGER trains both together, so that the recommendation loss reaches the
-codes and items that are enjoyed alike come to be named alike (<b>differentiable</b>).</p>
+item. That name is a <b>semantic ID</b> (SID): a few codes made from what is known of the item (its
+text, who uses it), coarse first, so that like items begin alike. Usually the codes are fixed before
+the recommender is trained (<b>static</b>). DIGER trains both together, so that the recommendation
+loss reaches the codes and items that are enjoyed alike come to be named alike
+(<b>differentiable</b>).</p>
 </section>
 <section><h2>What the numbers mean</h2>
 <ul>
@@ -145,9 +146,9 @@ _GLOSSED = "".join(
     for sid, word in (([24], "crime"), ([12], "robbery"), ([7], "1950s"), ([0], "which one"))
 )
 _PICTURE = f"""
-<figure class="picture" role="img" aria-label="An item's text becomes a vector; level by level the
-vector is replaced by the number of its nearest codeword; the recommender reads the codes of a
-history and writes the codes of the next item.">
+<figure class="picture" role="img" aria-label="What is known of an item becomes a vector; level by
+level the vector is replaced by the number of its nearest codeword; the recommender reads the codes
+of a history and writes the codes of the next item.">
 <ol>
 <li><span class="step-name">text</span>
 <span class="box">“A heist in one night, Paris 1955”</span></li>

@@ -33,9 +33,10 @@ def strip(shelf: Shelf, row: int, history: int, tellings: Sequence[Telling]) -> 
     """What a recommender of `tellings` makes of item `row`, the last of a history of `history`."""
     if not tellings:
         return ""
+    told = _text(shelf, row, tellings) + _codes(shelf, row, tellings)
     return (
         f'<div class="strip" data-length="{LENGTH:g}"><div class="strip-parts">'
-        f"{_text(shelf, row)}{_codes(shelf, row, tellings)}{_writing(shelf, history, tellings)}"
+        f"{told}{_writing(shelf, history, tellings)}"
         '</div><button type="button" class="strip-play">Play it again</button></div>'
     )
 
@@ -44,7 +45,7 @@ def _at(seconds: float) -> str:
     return f'style="--at:{seconds:.2f}s"'
 
 
-def _text(shelf: Shelf, row: int) -> str:
+def _text(shelf: Shelf, row: int, tellings: Sequence[Telling]) -> str:
     record = shelf.items.iloc[row]
     said = record.get("description")
     maker = record.get("brand")
@@ -53,8 +54,10 @@ def _text(shelf: Shelf, row: int) -> str:
     if not body and not by:
         body = '<p class="muted">Its text stays with who has the dataset.</p>'
     title = item_button(shelf.ids[row], shelf.title(row))
+    known = {s.name for one in tellings for s in one.loaded.model.bundle.about.content.sources}
+    what = "its text and who uses it" if "behaviour" in known else "text"
     return (
-        f'<section class="strip-part come" {_at(_TEXT)}><h3>1 <span>An item is text</span></h3>'
+        f'<section class="strip-part come" {_at(_TEXT)}><h3>1 <span>An item is {what}</span></h3>'
         f'<p class="strip-title">{title}</p>{by}{body}</section>'
     )
 
@@ -88,7 +91,7 @@ def _codes(shelf: Shelf, row: int, tellings: Sequence[Telling]) -> str:
         head = f'<p class="strip-who">{marks}<span class="muted">{both}</span></p>'
         blocks.append(f'<div class="ladder">{head}<ol>{"".join(lines)}</ol></div>')
     return (
-        f'<section class="strip-part come" {_at(_CODES - 0.5)}><h3>2 <span>Text becomes a name: '
+        f'<section class="strip-part come" {_at(_CODES - 0.5)}><h3>2 <span>That becomes a name: '
         "a few codes, coarse first</span></h3>"
         f'<div class="ladders">{"".join(blocks)}</div></section>'
     )
