@@ -119,14 +119,15 @@ def test_bundles_on_the_hub_are_pinned_and_found_where_they_were_preloaded(run, 
 def test_the_dashboard_runs_alone_and_without_torch(tmp_path):
     bundle = toy_bundles.write_runs(tmp_path / "bundles", "static", "differentiable")
     out = tmp_path / "space"
-    build(WINDOWS["dashboard"], [str(bundle.parent)], out)
+    built = build(WINDOWS["dashboard"], [str(bundle.parent)], out)
     assert (out / "Dockerfile").is_file() and (out / "checkpoints" / bundle.name).is_dir()
     assert front_matter((out / "README.md").read_bytes())["app_port"] == 8501
     assert "torch" not in re.sub(r"#.*", "", (out / "requirements.txt").read_text())
     # An editable installation would lend what the Space lacks.
     alone = "import sys; sys.meta_path = [f for f in sys.meta_path if 'ditable' not in str(f)]\n"
     code = alone + WINDOWS["dashboard"].ask
-    subprocess.run([sys.executable, "-c", code], cwd=out, check=True, timeout=180)
+    given = {**os.environ, **built.variables}
+    subprocess.run([sys.executable, "-c", code], cwd=out, env=given, check=True, timeout=180)
 
 
 @pytest.mark.skipif("DIGER_DEPLOY" not in os.environ, reason="minutes of pip: set DIGER_DEPLOY=1")
