@@ -1,7 +1,8 @@
 """The entry point: `streamlit run dashboard/app.py [-- folder or hub:// address ...]`.
 
 Without arguments it reads DIGER_BUNDLES, else `checkpoints/` beside this folder. While the first
-visitor's browser is still loading, a thread opens the bundles and works out the first page.
+visitor's browser is still loading, a thread opens the bundles and works out the first page, and the
+same page in the other metrics afterwards.
 """
 
 from __future__ import annotations

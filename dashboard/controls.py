@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import streamlit as st
 
@@ -146,12 +147,12 @@ def _first_pair(lens: Lens) -> tuple[int, int]:
     """Places of two runs worth comparing: of one dataset and seed, of the arms that are judged."""
     runs = lens.runs.reset_index(drop=True)
     places = {(row.group, row.seed): row.Index for row in runs.itertuples()}
-    try:
+    with suppress(DigerError):
         static, other = (row["group"] for row in chosen(lens, lens.dataset))
-    except DigerError:
-        return 0, min(1, len(runs) - 1)
-    both = [seed for group, seed in places if group == static and (other, seed) in places]
-    return (places[static, both[0]], places[other, both[0]]) if both else (0, min(1, len(runs) - 1))
+        for group, seed in places:
+            if group == static and (other, seed) in places:
+                return places[static, seed], places[other, seed]
+    return 0, min(1, len(runs) - 1)
 
 
 def _bundle(which: str, label: str) -> None:

@@ -96,17 +96,14 @@ CLAIMS = {
     "films": "text and behaviour",
     "ladder": "text, items may move",
 }
+_NAMES = {arm: name for name, arm in ARMS.items()}
 _SOURCES = {
-    "static": "static SIDs of text, with a suffix",
-    "fused-text": TEXT,
-    "fused-behaviour": BEHAVIOUR,
-    "fused": BOTH,
-    "sasrec": "SASRec",
+    arm: _NAMES[arm] for arm in ("static", "fused-text", "fused-behaviour", "fused", "sasrec")
 }
 RARE = {
     **dict.fromkeys(("beauty", "scientific", "yelp"), _SOURCES),
-    "films": {"text": TEXT, "behaviour": BEHAVIOUR, "static": BOTH, "sasrec": "SASRec"},
-    "instruments": {"behaviour": BEHAVIOUR, "sasrec": "SASRec"},
+    "films": {"text": TEXT, "behaviour": BEHAVIOUR, "static": BOTH, "sasrec": _NAMES["sasrec"]},
+    "instruments": {"behaviour": BEHAVIOUR, "sasrec": _NAMES["sasrec"]},
 }
 SEEN = ("0 (cold)", "1-4", "5-9", "10-19", "20-49", "50-199", "200-999", "1,000+")
 

@@ -76,6 +76,9 @@ def test_what_behaviour_adds_is_said_in_words():
     assert lift("yelp", "fused-behaviour", "fused-text") == pytest.approx(7 / 10, abs=0.03)
     assert lift("films", "static", "text") == pytest.approx(1 / 9, abs=0.01)
     assert lift("films", "behaviour", "text") == pytest.approx(1 / 9, abs=0.01)
+    for page in ("README.md", "docs/content.md", "docs/experiment.md"):
+        said = (ROOT / page).read_text()
+        assert "three fifths" in said and "a ninth" in " ".join(said.split()), page
 
 
 def test_how_far_from_sasrec():

@@ -101,7 +101,9 @@ def forest(
 
 
 def _height(rows: int, slide: bool) -> int:
-    least, most = SLIDE_ROW if slide else (ROW, ROW)
+    if not slide:
+        return ROW * rows
+    least, most = SLIDE_ROW
     return max(least * rows, min(most * rows, SLIDE_ROWS))
 
 
