@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from dashboard.view import METRICS, View  # noqa: E402
 
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("results", "content", "experiment", "films")),
+    *(f"docs/{name}.md" for name in ("results", "content", "experiment", "epochs", "films")),
 )
 TITLES = {
     "beauty": "Beauty",
@@ -301,30 +301,46 @@ def _moved(bundle: Bundle) -> float:
     return float(history.loc[history["epoch"] == bundle.about.selected_epoch, "drift"].item())
 
 
-MOVED = ("fused-differentiable", "fused-detached", "moving", "moving-fused", "mapped")
-EPOCHS = (1, 5, 10, 15, 20)
+MOVED = (
+    "detached",
+    "detached-unscaled",
+    "differentiable",
+    "differentiable-unscaled",
+    "fused-detached",
+    "fused-differentiable",
+    "mapped",
+    "moving",
+    "moving-fused",
+    "reassigned",
+    "shuffled",
+)
 
 
-def over_epochs() -> str:
-    """What became of the SIDs on Scientific epoch by epoch, of runs that recorded all of it."""
-    rows = []
-    for arm in MOVED:
-        found = [b for b in bundles("scientific", arm) if "target_entropy_1" in b.history]
-        if not found:
-            continue
-        cells = [f"`{arm}` ({len(found)})"]
-        for epoch in EPOCHS:
-            at = [b.history.set_index("epoch").loc[epoch] for b in found]
-            codes = [b.levels.set_index(["epoch", "level"])["perplexity"] for b in found]
-            figures = (
-                f"{100 * np.mean([row['drift'] for row in at]):.0f} %",
-                f"{np.mean([code[epoch, 1] for code in codes]):.0f}",
-                f"{np.mean([told(b)[epoch] for b in found]):.2f}",
-                f"{np.mean([row['collisions'] for row in at]):.0f}",
-            )
-            cells.append(" / ".join(figures))
-        rows.append(cells)
-    return table(["rung", *(f"epoch {epoch}" for epoch in EPOCHS)], rows)
+def over_epochs(dataset: str) -> str:
+    """What became of the SIDs epoch by epoch, in the seeds that recorded all of it."""
+    rows, epochs = [], (1, 2, 3, 4, 6) if dataset == "films" else (1, 5, 10, 15, 20)
+    fixed = [of(dataset, row) for row in ("static SIDs of text, with a suffix", TEXT, BOTH)]
+    for arm in (*fixed, *MOVED):
+        moves = arm in MOVED
+        found = [b for b in bundles(dataset, arm) if not moves or "target_entropy_1" in b.history]
+        if found:
+            of_epochs = (_at([b for b in found if e in told(b)], e, moves) for e in epochs)
+            rows.append([f"`{arm}` ({len(found)})", *of_epochs])
+    return table(["arm", *(f"epoch {epoch}" for epoch in epochs)], rows)
+
+
+def _at(found: list[Bundle], epoch: int, moves: bool) -> str:
+    """A cell of `over_epochs`: the nats alone where SIDs are fixed, blank where no run went on."""
+    if not found:
+        return ""
+    nats = f"{np.mean([told(b)[epoch] for b in found]):.2f}"
+    if not moves:
+        return nats
+    at = [b.history.set_index("epoch").loc[epoch] for b in found]
+    codes = [b.levels.set_index(["epoch", "level"])["perplexity"] for b in found]
+    drift, shared = (np.mean([row[name] for row in at]) for name in ("drift", "collisions"))
+    effective = np.mean([code[epoch, 1] for code in codes])
+    return f"{100 * drift:.0f} % / {effective:.0f} / {nats} / {shared:,.0f}"
 
 
 def rare() -> str:
@@ -376,7 +392,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": declared,
     "ladder": ladder,
     "everywhere": everywhere,
-    "epochs": over_epochs,
+    **{
+        f"epochs-{dataset}": partial(over_epochs, dataset)
+        for dataset in TITLES
+        if dataset != "instruments"
+    },
     "rare": rare,
     "films": films,
 }
