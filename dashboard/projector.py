@@ -23,8 +23,8 @@ AXIS = 60  # what the x axis takes, in units of type of 13 px
 ROOM = 210  # what is left between title and notes, two lines each, in these units
 STORY = (
     *("verdict.decision", "verdict.main_metric", "verdict.second_metric"),
-    *("matrix.foretold", "matrix.training", "matrix.controls", "where.users"),
-    *("drift.over_epochs", "codebook.effective", "cost.seconds"),
+    *("matrix.foretold", "matrix.training", "matrix.moved", "matrix.controls"),
+    *("where.users", "codebook.effective", "cost.seconds"),
 )
 _ALL = {
     f"{page.key}.{builder.__name__}": (page, builder)

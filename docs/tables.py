@@ -22,7 +22,7 @@ import pandas as pd
 from diger.bundle.documents import headline
 from diger.bundle.reader import Bundle
 from diger.evaluation.slices import slice_metrics
-from diger.statistics.sids import told
+from diger.statistics.sids import drifted, told
 from diger.statistics.verdict import Claim
 from diger.study.config import load_study
 from diger.study.table import collect
@@ -264,7 +264,7 @@ def ladder() -> str:
                 number(np.mean([metric(b, "ndcg@10", "validation") for b in found])),
                 f"{number(np.mean(tests))} ({len(found)})",
                 " ".join(map(number, tests)),
-                f"{100 * np.mean([_moved(b) for b in found]):.0f} %",
+                f"{100 * np.mean([drifted(b) for b in found]):.0f} %",
                 " / ".join(f"{x:.0f}" for x in codes),
                 f"{np.mean([told(b)[b.about.selected_epoch] for b in found]):.2f}",
             ]
@@ -281,7 +281,7 @@ def everywhere() -> str:
         for dataset in TITLES:
             found = bundles(dataset, of(dataset, named[arm]) if arm in named else arm)
             seeds = f" ({len(found)})" if len(found) > 1 else ""
-            moved = np.mean([_moved(b) for b in found]) if found else 0.0
+            moved = np.mean([drifted(b) for b in found]) if found else 0.0
             words = f", {100 * moved:.0f} %" if moved else ""
             value = np.mean([metric(b, "ndcg@10") for b in found]) if found else 0.0
             cells.append(f"{number(value)}{seeds}{words}" if found else "")
@@ -292,13 +292,6 @@ def everywhere() -> str:
 def _kept(bundle: Bundle) -> int:
     """The epoch of `levels` that the bundle's SIDs are of."""
     return min(bundle.about.selected_epoch or 0, int(bundle.levels["epoch"].max()))
-
-
-def _moved(bundle: Bundle) -> float:
-    history = bundle.history
-    if history is None or "drift" not in history:
-        return 0.0
-    return float(history.loc[history["epoch"] == bundle.about.selected_epoch, "drift"].item())
 
 
 MOVED = (

@@ -202,6 +202,17 @@ def test_ingredients(lens, panels):
     rows = [row for f in listed for row in f.table.itertuples()]
     known = {(row.title.partition(",")[0], round(row.lift, 12)) for row in rows}
     assert {(row.title, round(row.lift, 12)) for row in chart.itertuples()} <= known
+    chart = panels["moved"].figures[0].table
+    assert {(row.title, round(row.lift, 12)) for row in chart.itertuples()} <= known
+    moved = []
+    for path in (ROOT / "checkpoints").glob("scientific-moving-s?"):
+        items = frame(path, "items")
+        changed = [items[f"code_{j}"] != items[f"start_code_{j}"] for j in (1, 2, 3)]
+        moved.append(np.any(changed, axis=0).mean())
+    row = chart.query(
+        "title == 'Scientific' and what == 'items that may move against static on text'"
+    )
+    assert row["share"].item() == pytest.approx(np.mean(moved)) and len(moved) == 5
     for figure in panels["cells"].figures:
         for row in figure.table.dropna(subset=["value"]).to_dict("records"):
             rows = everything.query("title == @figure.title and method == @row['method']")

@@ -15,6 +15,7 @@ from diger.charts import lift
 from diger.charts.tables import claims_table
 from diger.errors import DigerError
 from diger.statistics.matrix import CONTENTS, WAYS, Ingredient, corrected, ingredients
+from diger.statistics.sids import drifted
 from diger.statistics.verdict import ALPHA, Claim, choose_group
 from diger.text import and_list
 
@@ -82,8 +83,12 @@ def foretold(lens: Lens) -> Panel:
     order = [rung for rung, _ in _RUNGS.values()]
     frame = frame.sort_values("rung", key=lambda rungs: rungs.map(order.index), kind="stable")
     datasets = frame["title"].nunique()
-    chart = lift.against_share(frame, lens.view.metric)
-    slide = lift.against_share(frame, lens.view.metric, slide=True)
+    chart, slide = (
+        lift.against_share(
+            frame, lens.view.metric, "share of behaviour that the text foretells", slide=slide
+        )
+        for slide in (False, True)
+    )
     return Panel(
         key="matrix-foretold",
         finding="What behaviour and joint training bring, by how much of behaviour the text "
@@ -98,6 +103,58 @@ def foretold(lens: Lens) -> Panel:
         ),
         terms=("interval", "lift", "static", "differentiable"),
         hashes=tuple(dict.fromkeys(lens.runs["hash"])),
+    )
+
+
+def moved(lens: Lens) -> Panel:
+    """Each arm's lift over static SIDs against how many of its items took another SID."""
+    records, gains, hashes = [], 0, []
+    for of, one in _compared(lens):
+        found, span = one.difference, one.band
+        if of.kind != "training" or not of.what.endswith("against static"):
+            continue
+        if found is None or found.lift is None:
+            continue
+        bundles = lens.library.of_group(one.groups[1])
+        p = one.adjusted_p
+        gains += p is not None and p <= ALPHA and found.same_sign and found.lift > 0
+        hashes += [bundle.hash for bundle in bundles]
+        method = bundles[0].about.arm.method
+        records.append(
+            {
+                "title": lens.title(one.dataset),
+                "share": sum(map(drifted, bundles)) / len(bundles),
+                "what": of.name,
+                "rung": method,
+                "method": method,
+                "lift": found.lift,
+                "low": span.low if span else None,
+                "high": span.high if span else None,
+                "seeds": found.seeds,
+            }
+        )
+    if not records:
+        raise DigerError("no run whose SIDs may move has a static one to be compared with")
+    frame = pd.DataFrame(records)
+    share = "items with another SID than at the start"
+    chart, slide = (
+        lift.against_share(frame, lens.view.metric, share, named=False, slide=slide)
+        for slide in (False, True)
+    )
+    return Panel(
+        key="matrix-moved",
+        finding=f"Up to {frame['share'].max():.0%} of the items took another SID, and "
+        f"{gains or 'none'} of {len(frame)} comparisons with static SIDs "
+        f"{'shows' if gains < 2 else 'show'} a gain by it ({lens.view.metric})",
+        figures=(Figure(chart=chart, slide=slide, table=frame),),
+        notes=(
+            "A mark is a way of training on a dataset; where it stands to the right, more SIDs "
+            "moved, in the selected model and the mean over seeds.",
+            "Bars are 95 % intervals over three seeds or more; a mark without one has fewer. A "
+            "gain is shown where p is at most .05 after the correction over all of this page.",
+        ),
+        terms=("drift", "SID", "interval", "lift", "Holm"),
+        hashes=tuple(dict.fromkeys(hashes)),
     )
 
 
@@ -272,5 +329,5 @@ PAGE = Page(
     icon="grid_on",
     name="Ingredients",
     question="What does each ingredient bring?",
-    builders=(content, foretold, training, controls, cells, comparisons),
+    builders=(content, foretold, training, moved, controls, cells, comparisons),
 )

@@ -144,27 +144,31 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
     )
 
 
-def against_share(frame: pd.DataFrame, metric: str, *, slide: bool = False) -> alt.LayerChart:
-    """Lift of each rung on each dataset, against how much of behaviour its text foretells.
+def against_share(
+    frame: pd.DataFrame, metric: str, share: str, *, named: bool = True, slide: bool = False
+) -> alt.LayerChart:
+    """Lift of each rung on each dataset, against a share of which it may depend.
 
     Args:
         frame: `title, share, rung, method, lift, low, high`, one row a rung and dataset; `low` and
             `high` are missing with fewer than three seeds.
         metric: on the axis.
+        share: on the axis, what the share is of.
+        named: whether a dataset has one share, and stands over it by name.
         slide: wide and low, its legend in one line.
     """
     rungs: dict[str, str] = dict(zip(frame["rung"], frame["method"], strict=True))
-    step = 0.006  # so that the marks of one dataset stand beside each other
+    step = 0.006 if named else 0.0  # so that the marks of one dataset stand beside each other
     aside = {rung: (i - (len(rungs) - 1) / 2) * step for i, rung in enumerate(rungs)}
     frame = frame.assign(at=frame["share"] + frame["rung"].map(aside))
     lows, highs = frame[["low", "lift"]].min(axis=1), frame[["high", "lift"]].max(axis=1)
     low, high = min(lows.min(), 0.0), max(highs.max(), 0.0)
     room = 0.14 * max(high - low, 0.05)
-    names = frame.drop_duplicates("title").assign(top=high + room)
+    names = frame.drop_duplicates("title").assign(top=high + room) if named else frame[:0]
     x = alt.X(
         "at:Q",
-        title="share of behaviour that the text foretells",
-        scale=alt.Scale(domain=[0, frame["share"].max() + 4 * step], nice=False),
+        title=share,
+        scale=alt.Scale(domain=[0, frame["share"].max() + 0.024], nice=False),
         axis=alt.Axis(format=".0%", tickCount=5),
     )
     y = alt.Y(
@@ -190,7 +194,7 @@ def against_share(frame: pd.DataFrame, metric: str, *, slide: bool = False) -> a
         tooltip=tips(
             title=("dataset", ""),
             rung="",
-            share=("foretold", ".1%"),
+            share=(share, ".1%"),
             lift="+.1%",
             low=("95 % interval from", "+.1%"),
             high=("to", "+.1%"),

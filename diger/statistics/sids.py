@@ -40,6 +40,14 @@ def changes(items: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["part", "level", "items", "changed", "share"])
 
 
+def drifted(bundle: Bundle) -> float:
+    """Share of items with another SID than at the start, in the selected model; 0 if fixed."""
+    history = bundle.history
+    if history is None or "drift" not in history:
+        return 0.0
+    return float(history.loc[history["epoch"] == bundle.about.selected_epoch, "drift"].sum())
+
+
 def told(bundle: Bundle) -> pd.Series:
     """What histories tell of the first code, in nats, epoch by epoch: a lower bound.
 
