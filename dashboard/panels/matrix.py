@@ -153,7 +153,7 @@ def moved(lens: Lens) -> Panel:
             "Bars are 95 % intervals over three seeds or more; a mark without one has fewer. A "
             "gain is shown where p is at most .05 after the correction over all of this page.",
         ),
-        terms=("drift", "SID", "interval", "lift", "Holm"),
+        terms=("drift", *dict.fromkeys(frame["method"]), "interval", "lift", "Holm"),
         hashes=tuple(dict.fromkeys(hashes)),
     )
 

@@ -183,6 +183,7 @@ def against_share(
         direction="horizontal" if slide else "vertical",
         labelLimit=0,
         symbolOpacity=1,
+        columnPadding=6,
     )
     looks = {
         "color": alt.Color("rung:N", legend=legend, scale=_of(rungs, method_colour)),
