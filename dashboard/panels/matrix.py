@@ -108,7 +108,7 @@ def foretold(lens: Lens) -> Panel:
 
 def moved(lens: Lens) -> Panel:
     """Each arm's lift over static SIDs against how many of its items took another SID."""
-    records, gains, hashes = [], 0, []
+    records, apart, hashes = [], 0, []
     for of, one in _compared(lens):
         found, span = one.difference, one.band
         if of.kind != "training" or not of.what.endswith("against static"):
@@ -116,8 +116,7 @@ def moved(lens: Lens) -> Panel:
         if found is None or found.lift is None:
             continue
         bundles = lens.library.of_group(one.groups[1])
-        p = one.adjusted_p
-        gains += p is not None and p <= ALPHA and found.same_sign and found.lift > 0
+        apart += _shows(one)
         hashes += [bundle.hash for bundle in bundles]
         method = bundles[0].about.arm.method
         records.append(
@@ -144,14 +143,14 @@ def moved(lens: Lens) -> Panel:
     return Panel(
         key="matrix-moved",
         finding=f"Up to {frame['share'].max():.0%} of the items took another SID, and "
-        f"{gains or 'none'} of {len(frame)} comparisons with static SIDs "
-        f"{'shows' if gains < 2 else 'show'} a gain by it ({lens.view.metric})",
+        f"{apart or 'none'} of {len(frame)} comparisons with static SIDs "
+        f"{'shows' if apart < 2 else 'show'} a difference ({lens.view.metric})",
         figures=(Figure(chart=chart, slide=slide, table=frame),),
         notes=(
             "A mark is a way of training on a dataset; where it stands to the right, more SIDs "
             "moved, in the selected model and the mean over seeds.",
-            "Bars are 95 % intervals over three seeds or more; a mark without one has fewer. A "
-            "gain is shown where p is at most .05 after the correction over all of this page.",
+            "Bars are 95 % intervals over three seeds or more; a mark without one has fewer. "
+            "A difference is shown where p is at most .05 after correction over all of this page.",
         ),
         terms=("drift", *dict.fromkeys(frame["method"]), "interval", "lift", "Holm"),
         hashes=tuple(dict.fromkeys(hashes)),
@@ -294,20 +293,19 @@ def _words(found: list[Claim], what: str, lens: Lens) -> str:
     known = [c for c in real or found if c.difference is not None]
     what = what if real else f"Simulated data, {what[:1].lower()}{what[1:]}"
     judged = [c for c in known if c.band]
-    apart = [
-        lens.title(c.dataset)
-        for c in judged
-        if c.adjusted_p is not None
-        and c.adjusted_p <= ALPHA
-        and c.difference is not None
-        and c.difference.same_sign
-    ]
+    apart = [lens.title(c.dataset) for c in judged if _shows(c)]
     few = len(known) - len(judged)
     shows = "shows" if len(apart) < 2 else "show"
     said = f"{what}: {len(apart) or 'none'} of {len(known)} comparisons {shows} a difference"
     where = f", on {and_list(list(dict.fromkeys(apart)))}" if apart else ""
     rest = f", {few} {'has' if few == 1 else 'have'} too few seeds" if few else ""
     return f"{said} after correction{where}{rest} ({lens.view.metric})"
+
+
+def _shows(claim: Claim) -> bool:
+    """Whether a difference is shown after the correction, the same way in every seed."""
+    p, found = claim.adjusted_p, claim.difference
+    return p is not None and p <= ALPHA and found is not None and found.same_sign
 
 
 def _cells(
