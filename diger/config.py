@@ -228,7 +228,8 @@ class TrainingConfig(Config):
         validate_every: epochs between validations.
         validation_users: how many users, drawn once with the seed 0, choose the epoch; 0 takes
             all. The metrics in a bundle are over all users in any case.
-        precision: "fp32", or "bf16" for autocast with fp32 weights.
+        precision: "fp32", or "bf16" for autocast with fp32 weights; a CPU without arithmetic for
+            it computes in fp32, and says so.
     """
 
     epochs: Positive = 30

@@ -296,9 +296,7 @@ def _kept(bundle: Bundle) -> int:
 
 MOVED = (
     "detached",
-    "detached-unscaled",
     "differentiable",
-    "differentiable-unscaled",
     "fused-detached",
     "fused-differentiable",
     "mapped",

@@ -22,6 +22,7 @@ from diger.cli import train
 from diger.cli.recommend import _split
 from diger.errors import DigerError
 from diger.evaluation import rankers
+from diger.recommender import products
 from diger.training.loop import EpochEvent
 
 HISTORY = ["--history", "i3,i4"]
@@ -93,6 +94,16 @@ def test_train_leaves_a_bundle_and_shows_it(run, place, tmp_path):
     assert "already exists" in refused(run, tmp_path, *command)
     assert run(*command, "--force").code == 0
     assert Bundle.open(out).config["seed"] == 0
+
+
+def test_train_says_where_bf16_is_not_to_be_had(run, place, tmp_path, monkeypatch):
+    for there, arithmetic in ((False, "fp32"), (True, "bf16")):
+        monkeypatch.setattr(products, "has_bfloat16", lambda there=there: there)
+        out, recipe = tmp_path / arithmetic, place.toml(training={"precision": "bf16"})
+        said = run("train", recipe, "--data", place.data, "--out", out, "--device", "cpu")
+        assert said.code == 0
+        assert ("no arithmetic for bf16: training in fp32" in said.err) is not there
+        assert Bundle.open(out).config["hardware"]["arithmetic"] == arithmetic
 
 
 def test_train_refuses_what_is_not_there_or_is_taken(run, place, tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 import diger
 from diger.bundle.reader import Bundle
 from diger.errors import DigerError
+from diger.recommender import products
 from diger.training import loop
 from diger.training.loop import EpochEvent, Interrupted
 
@@ -192,7 +193,8 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
-def test_other_recipes_go_on_as_exactly(place, name, changes):
+def test_other_recipes_go_on_as_exactly(place, name, changes, monkeypatch):
+    monkeypatch.setattr(products, "has_bfloat16", lambda: True)
     recipe = place.recipe(**changes)
     undisturbed = place.train(f"{name}-whole", recipe)
     if "patience" in name:

@@ -22,6 +22,7 @@ from diger.data.batches import Batch, Histories, evaluation_order, training_orde
 from diger.data.dataset import Dataset
 from diger.errors import DigerError
 from diger.evaluation.ranking import Ranked, Ranker, ranked_from_list
+from diger.recommender import products
 from diger.recommender.build import build_backbone
 from diger.tokenizer.suffix import assign_suffix
 from diger.training import environment
@@ -304,7 +305,10 @@ def test_the_test_split_has_no_say_and_validation_targets_are_not_trained_on(tmp
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_runs_with_one_seed_are_equal_and_leave_single_precision_weights(tmp_path, precision):
+def test_runs_with_one_seed_are_equal_and_leave_single_precision_weights(
+    tmp_path, precision, monkeypatch
+):
+    monkeypatch.setattr(products, "has_bfloat16", lambda: True)
     states = []
     for name in ("a", "b"):
         task = static_task()
@@ -313,6 +317,15 @@ def test_runs_with_one_seed_are_equal_and_leave_single_precision_weights(tmp_pat
         states.append(task.module.state_dict())
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
     assert all(t.dtype == torch.float32 for t in states[0].values())
+
+
+def test_a_processor_without_bf16_trains_in_fp32(tmp_path, monkeypatch):
+    histories = {}
+    for name, there, precision in (("a", False, "bf16"), ("b", True, "fp32"), ("c", True, "bf16")):
+        monkeypatch.setattr(products, "has_bfloat16", lambda there=there: there)
+        found = run(static_task(), tmp_path / name, precision=precision)
+        histories[name] = found.history["loss"]
+    assert histories["a"].equals(histories["b"]) and not histories["a"].equals(histories["c"])
 
 
 def test_identity_is_all_that_decides_the_weights():

@@ -21,7 +21,7 @@ from diger.data.dataset import Dataset
 from diger.evaluation.ranking import rank_split
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
-from diger.recommender.products import linear
+from diger.recommender.products import autocast, linear
 from diger.tokenizer.residual_kmeans import ResidualKMeans, fill_codebooks
 from diger.training.joint import JointTask
 from diger.training.loop import peak_memory
@@ -140,12 +140,9 @@ def _joint_task(recipe: Recipe, dataset: Dataset, device: torch.device) -> Joint
 
 def _stepper(task: Task, recipe: Recipe, device: torch.device) -> Callable[..., None]:
     optimizer = torch.optim.AdamW(task.parameter_groups(1e-4, 0.0), fused=True)
-    autocast = torch.autocast(
-        device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16"
-    )
 
     def step(batch: object) -> None:
-        with autocast:
+        with autocast(device, recipe.training.precision):
             loss, _ = task.loss(batch)  # type: ignore[arg-type]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

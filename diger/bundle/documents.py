@@ -72,6 +72,7 @@ class HardwareEntry(_Entry):
     threads: int | None = None
     torch: str = ""
     python: str = ""
+    arithmetic: str = ""  # fp32 or bf16; older bundles lack it and have what their recipe says
     processes: int | None = None  # where several trained together; memory is that of the first
 
 

@@ -24,6 +24,7 @@ from diger.evaluation.metrics import corrected_summary, summary
 from diger.evaluation.ranking import SplitRanks
 from diger.evaluation.slices import POPULARITY_BINS
 from diger.files import file_sha256
+from diger.recommender.products import arithmetic
 from diger.tokenizer.stats import level_records, sid_stats
 from diger.training import distributed
 from diger.training.environment import code_version, hardware
@@ -149,7 +150,9 @@ def _config(record: RunRecord) -> dict[str, Any]:
         # Ranks follow from the weights, and are still there when these have been dropped.
         "start_from": _origin(record.start_from, (schema.ITEMS, schema.MODEL, schema.RANKS)),
         "code_version": code_version(),
-        "hardware": hardware(record.device) | _together(),
+        "hardware": hardware(record.device)
+        | {"arithmetic": arithmetic(record.device, recipe.training.precision)}
+        | _together(),
         "seconds": {k: round(v, 3) for k, v in record.seconds.items()},
         "peak_memory_bytes": record.peak_memory_bytes,
         "parameters": _count(record.model),

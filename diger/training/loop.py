@@ -34,6 +34,7 @@ from diger.errors import DigerError, Stopped
 from diger.evaluation.metrics import summary
 from diger.evaluation.ranking import rank_split
 from diger.files import replacing
+from diger.recommender.products import autocast
 from diger.training import distributed
 from diger.training.state import Progress, load_state, save_state
 from diger.training.task import Task, count_targets, count_updates, training_histories
@@ -268,8 +269,7 @@ class _Run:
         targets = count_targets(task, whole.lengths)
         mine = targets if batch is whole else count_targets(task, batch.lengths)
         share = present * mine / targets
-        half = self.training.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with autocast(self.device, self.training.precision):
             loss, parts = task.loss(batch)
         parts = distributed.weighted_sum({"loss": loss.item(), **parts}, share)
         self._check("loss", parts["loss"])

@@ -33,6 +33,7 @@ from diger.files import replacing
 from diger.names import BASELINES
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
+from diger.recommender.products import arithmetic
 from diger.recommender.sasrec import Sasrec
 from diger.text import printable
 from diger.training import distributed
@@ -154,6 +155,8 @@ def train(
             listener=listener,
         )
         _claim(folder, job.identity)
+        if arithmetic(device, precision := recipe.training.precision) != precision:
+            listener.say(f"this processor has no arithmetic for {precision}: training in fp32")
         if recipe.method not in BASELINES:
             for name, share in (content.told if content else {}).items():
                 first = printable(next(iter(content.weights)))  # type: ignore[union-attr]
