@@ -97,11 +97,10 @@ def matmul_rate(device: torch.device, size: int = 1024) -> float:
 
 def _task(recipe: Recipe, dataset: Dataset, device: torch.device) -> StaticTask:
     config = recipe.tokenizer
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, config.codebook_size, (dataset.n_items, config.levels))
-    suffix = np.arange(dataset.n_items) % config.suffix_size
-    sids = torch.from_numpy(np.concatenate([codes, suffix[:, None]], axis=1)).to(device)
     sizes = (*(config.codebook_size,) * config.levels, config.suffix_size)
+    rng = np.random.default_rng(0)
+    which = rng.choice(np.prod(sizes), dataset.n_items, replace=False)  # no two items alike
+    sids = torch.from_numpy(np.stack(np.unravel_index(which, sizes), axis=1)).to(device)
     torch.manual_seed(0)
     model = build_backbone(
         recipe.backbone,
