@@ -10,6 +10,7 @@ import torch
 from diger.benchmark import library, report, scale, training
 from diger.charts.export import to_svg
 from diger.config import T5Config
+from diger.errors import DigerError
 
 CPU = torch.device("cpu")
 
@@ -17,7 +18,7 @@ CPU = torch.device("cpu")
 def test_every_measurement_is_there_and_is_told(tmp_path):
     place = toys.Place(tmp_path)
     # As the films are: nothing but the codes tells items apart.
-    recipe = place.recipe(tokenizer={"distinct": True, "suffix_size": 1})
+    recipe = place.recipe(tokenizer={"codebook_size": 6, "suffix_size": 1, "distinct": True})
     measured = list(training.training(recipe, place.dataset, CPU))
     assert [one.what for one in measured] == [
         "matrix products",
@@ -35,6 +36,13 @@ def test_every_measurement_is_there_and_is_told(tmp_path):
     told = report.markdown(found)
     assert all(one.what in told for one in measured) and "| 60 items |" in told
     assert "one user" in to_svg(report.chart(found))
+
+
+def test_more_items_than_sids_are_refused_in_a_line(tmp_path):
+    place = toys.Place(tmp_path)
+    recipe = place.recipe(tokenizer={"codebook_size": 5, "suffix_size": 1})
+    with pytest.raises(DigerError, match="26 items for 25 SIDs"):
+        list(training.training(recipe, place.dataset, CPU))
 
 
 def test_the_page_shows_what_was_measured():

@@ -6,6 +6,7 @@ on one large product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -18,6 +19,7 @@ from diger.benchmark.clock import Measurement, timed
 from diger.config import JointConfig, Recipe
 from diger.data.batches import training_order
 from diger.data.dataset import Dataset
+from diger.errors import DigerError
 from diger.evaluation.ranking import rank_split
 from diger.recommender.base import Recommender
 from diger.recommender.build import build_backbone
@@ -98,8 +100,11 @@ def matmul_rate(device: torch.device, size: int = 1024) -> float:
 def _task(recipe: Recipe, dataset: Dataset, device: torch.device) -> StaticTask:
     config = recipe.tokenizer
     sizes = (*(config.codebook_size,) * config.levels, config.suffix_size)
-    rng = np.random.default_rng(0)
-    which = rng.choice(np.prod(sizes), dataset.n_items, replace=False)  # no two items alike
+    room, items = math.prod(sizes), dataset.n_items
+    if items > room:
+        raise DigerError(f"{items:,} items for {room:,} SIDs of recipe {recipe.name}: take another")
+    # No two items alike.
+    which = np.random.default_rng(0).choice(room, items, replace=False)
     sids = torch.from_numpy(np.stack(np.unravel_index(which, sizes), axis=1)).to(device)
     torch.manual_seed(0)
     model = build_backbone(
