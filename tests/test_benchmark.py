@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 def test_every_measurement_is_there_and_is_told(tmp_path):
     place = toys.Place(tmp_path)
     # As the films are: nothing but the codes tells items apart.
-    recipe = place.recipe(tokenizer={"codebook_size": 6, "suffix_size": 1, "distinct": True})
+    recipe = place.recipe(tokenizer={"codebook_size": 16, "suffix_size": 1, "distinct": True})
     measured = list(training.training(recipe, place.dataset, CPU))
     assert [one.what for one in measured] == [
         "matrix products",
