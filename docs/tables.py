@@ -264,7 +264,7 @@ def ladder() -> str:
                 number(np.mean([metric(b, "ndcg@10", "validation") for b in found])),
                 f"{number(np.mean(tests))} ({len(found)})",
                 " ".join(map(number, tests)),
-                f"{100 * np.mean([drifted(b) for b in found]):.0f} %",
+                f"{100 * (drifted(found) or 0):.0f} %",
                 " / ".join(f"{x:.0f}" for x in codes),
                 f"{np.mean([told(b)[b.about.selected_epoch] for b in found]):.2f}",
             ]
@@ -281,7 +281,7 @@ def everywhere() -> str:
         for dataset in TITLES:
             found = bundles(dataset, of(dataset, named[arm]) if arm in named else arm)
             seeds = f" ({len(found)})" if len(found) > 1 else ""
-            moved = np.mean([drifted(b) for b in found]) if found else 0.0
+            moved = drifted(found)
             words = f", {100 * moved:.0f} %" if moved else ""
             value = np.mean([metric(b, "ndcg@10") for b in found]) if found else 0.0
             cells.append(f"{number(value)}{seeds}{words}" if found else "")
@@ -383,11 +383,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": declared,
     "ladder": ladder,
     "everywhere": everywhere,
-    **{
-        f"epochs-{dataset}": partial(over_epochs, dataset)
-        for dataset in TITLES
-        if dataset != "instruments"
-    },
+    **{f"epochs-{dataset}": partial(over_epochs, dataset) for dataset in TITLES},
     "rare": rare,
     "films": films,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -176,6 +177,13 @@ def test_products_that_overlap_leave_the_switch_as_it_was():
     for cm in (one, other):
         cm.__exit__(None, None, None)
     assert products._SWITCH.fp32_precision == products._USUAL != "bf16"
+
+
+@pytest.mark.parametrize(("slower", "there"), [(2.0, True), (50.0, False)])
+def test_bf16_is_there_where_a_product_in_it_is_quick(monkeypatch, slower, there):
+    ticks = iter([0.0, 1.0] * 4 + [0.0, slower] * 4)  # the trial's: fp32, then bf16
+    monkeypatch.setattr(products, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    assert products.has_bfloat16.__wrapped__() is there
 
 
 def test_later_items_never_change_earlier_terms(model):

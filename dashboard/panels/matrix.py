@@ -63,38 +63,19 @@ def foretold(lens: Lens) -> Panel:
     for of, one in _compared(lens):
         found, share = one.difference, shares.get(one.dataset)
         if of.name in _RUNGS and share is not None and found is not None and found.lift is not None:
-            rung, method = _RUNGS[of.name]
-            span = one.band
-            records.append(
-                {
-                    "title": lens.title(one.dataset),
-                    "share": share,
-                    "rung": rung,
-                    "method": method,
-                    "lift": found.lift,
-                    "low": span.low if span else None,
-                    "high": span.high if span else None,
-                    "seeds": found.seeds,
-                }
-            )
+            records.append(_mark(lens, one, share, *_RUNGS[of.name]))
     frame = pd.DataFrame(records)
     if frame.empty:
         raise DigerError("no bundle says how much of behaviour its text foretells")
     order = [rung for rung, _ in _RUNGS.values()]
     frame = frame.sort_values("rung", key=lambda rungs: rungs.map(order.index), kind="stable")
     datasets = frame["title"].nunique()
-    chart, slide = (
-        lift.against_share(
-            frame, lens.view.metric, "share of behaviour that the text foretells", slide=slide
-        )
-        for slide in (False, True)
-    )
     return Panel(
         key="matrix-foretold",
         finding="What behaviour and joint training bring, by how much of behaviour the text "
         f"foretells: {frame['share'].min():.0%} to {frame['share'].max():.0%} on {datasets} "
         f"dataset{'s' if datasets > 1 else ''} ({lens.view.metric})",
-        figures=(Figure(chart=chart, slide=slide, table=frame),),
+        figures=(_figure(lens, frame, "share of behaviour that the text foretells"),),
         notes=(
             "The share of the behaviour vectors' variance that a ridge regression from the text "
             "predicts for items it was not fitted on; training measures it. Where it is small, "
@@ -108,53 +89,56 @@ def foretold(lens: Lens) -> Panel:
 
 def moved(lens: Lens) -> Panel:
     """Each arm's lift over static SIDs against how many of its items took another SID."""
-    records, apart, hashes = [], 0, []
+    records, found, hashes = [], [], []
     for of, one in _compared(lens):
-        found, span = one.difference, one.band
         if of.kind != "training" or not of.what.endswith("against static"):
             continue
-        if found is None or found.lift is None:
+        if one.difference is None or one.difference.lift is None:
             continue
         bundles = lens.library.of_group(one.groups[1])
-        apart += _shows(one)
-        hashes += [bundle.hash for bundle in bundles]
-        method = bundles[0].about.arm.method
-        records.append(
-            {
-                "title": lens.title(one.dataset),
-                "share": sum(map(drifted, bundles)) / len(bundles),
-                "what": of.name,
-                "rung": method,
-                "method": method,
-                "lift": found.lift,
-                "low": span.low if span else None,
-                "high": span.high if span else None,
-                "seeds": found.seeds,
-            }
-        )
+        share, method = drifted(bundles), bundles[0].about.arm.method
+        if share is not None:
+            records.append(_mark(lens, one, share, method, method) | {"what": of.name})
+            found.append(one)
+            hashes += [bundle.hash for bundle in bundles]
     if not records:
         raise DigerError("no run whose SIDs may move has a static one to be compared with")
     frame = pd.DataFrame(records)
-    share = "items with another SID than at the start"
-    chart, slide = (
-        lift.against_share(frame, lens.view.metric, share, named=False, slide=slide)
-        for slide in (False, True)
-    )
+    most = f"Up to {frame['share'].max():.0%} of the items took another SID"
     return Panel(
         key="matrix-moved",
-        finding=f"Up to {frame['share'].max():.0%} of the items took another SID, and "
-        f"{apart or 'none'} of {len(frame)} comparisons with static SIDs "
-        f"{'shows' if apart < 2 else 'show'} a difference ({lens.view.metric})",
-        figures=(Figure(chart=chart, slide=slide, table=frame),),
+        finding=_words(found, most, lens),
+        figures=(_figure(lens, frame, "items with another SID than at the start"),),
         notes=(
-            "A mark is a way of training on a dataset; where it stands to the right, more SIDs "
-            "moved, in the selected model and the mean over seeds.",
-            "Bars are 95 % intervals over three seeds or more; a mark without one has fewer. "
-            "A difference is shown where p is at most .05 after correction over all of this page.",
+            "A mark is a way of training on a dataset, against static SIDs; where it stands to "
+            "the right, more SIDs moved, in the selected model and the mean over seeds.",
+            "Bars are 95 % intervals over three seeds or more; a mark without one has fewer.",
         ),
         terms=("drift", *dict.fromkeys(frame["method"]), "interval", "lift", "Holm"),
         hashes=tuple(dict.fromkeys(hashes)),
     )
+
+
+def _mark(lens: Lens, one: Claim, share: float, rung: str, method: str) -> dict[str, object]:
+    """A row of `lift.against_share`."""
+    found, span = one.difference, one.band
+    return {
+        "title": lens.title(one.dataset),
+        "share": share,
+        "rung": rung,
+        "method": method,
+        "lift": found.lift if found else None,
+        "low": span.low if span else None,
+        "high": span.high if span else None,
+        "seeds": found.seeds if found else 0,
+    }
+
+
+def _figure(lens: Lens, frame: pd.DataFrame, share: str) -> Figure:
+    chart, slide = (
+        lift.against_share(frame, lens.view.metric, share, slide=slide) for slide in (False, True)
+    )
+    return Figure(chart=chart, slide=slide, table=frame)
 
 
 def cells(lens: Lens) -> Panel:
@@ -293,19 +277,20 @@ def _words(found: list[Claim], what: str, lens: Lens) -> str:
     known = [c for c in real or found if c.difference is not None]
     what = what if real else f"Simulated data, {what[:1].lower()}{what[1:]}"
     judged = [c for c in known if c.band]
-    apart = [lens.title(c.dataset) for c in judged if _shows(c)]
+    apart = [
+        lens.title(c.dataset)
+        for c in judged
+        if c.adjusted_p is not None
+        and c.adjusted_p <= ALPHA
+        and c.difference is not None
+        and c.difference.same_sign
+    ]
     few = len(known) - len(judged)
     shows = "shows" if len(apart) < 2 else "show"
     said = f"{what}: {len(apart) or 'none'} of {len(known)} comparisons {shows} a difference"
     where = f", on {and_list(list(dict.fromkeys(apart)))}" if apart else ""
     rest = f", {few} {'has' if few == 1 else 'have'} too few seeds" if few else ""
     return f"{said} after correction{where}{rest} ({lens.view.metric})"
-
-
-def _shows(claim: Claim) -> bool:
-    """Whether a difference is shown after the correction, the same way in every seed."""
-    p, found = claim.adjusted_p, claim.difference
-    return p is not None and p <= ALPHA and found is not None and found.same_sign
 
 
 def _cells(

@@ -145,19 +145,21 @@ def beside(frame: pd.DataFrame, metric: str) -> alt.LayerChart:
 
 
 def against_share(
-    frame: pd.DataFrame, metric: str, share: str, *, named: bool = True, slide: bool = False
+    frame: pd.DataFrame, metric: str, share: str, *, slide: bool = False
 ) -> alt.LayerChart:
-    """Lift of each rung on each dataset, against a share of which it may depend.
+    """Lift of each rung on each dataset, against a share on which it may depend.
+
+    Where every dataset has one share, its name stands over it.
 
     Args:
         frame: `title, share, rung, method, lift, low, high`, one row a rung and dataset; `low` and
             `high` are missing with fewer than three seeds.
         metric: on the axis.
         share: on the axis, what the share is of.
-        named: whether a dataset has one share, and stands over it by name.
         slide: wide and low, its legend in one line.
     """
     rungs: dict[str, str] = dict(zip(frame["rung"], frame["method"], strict=True))
+    named = frame.groupby("title")["share"].nunique().max() == 1
     step = 0.006 if named else 0.0  # so that the marks of one dataset stand beside each other
     aside = {rung: (i - (len(rungs) - 1) / 2) * step for i, rung in enumerate(rungs)}
     frame = frame.assign(at=frame["share"] + frame["rung"].map(aside))

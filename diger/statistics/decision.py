@@ -11,15 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import pandas as pd
 from scipy.special import nctdtrinc, stdtrit
 
-from diger.bundle import tables
 from diger.bundle.reader import Bundle
 from diger.statistics.bootstrap import LEVEL
 from diger.statistics.matrix import Compare, around_static
-from diger.statistics.sids import changes
+from diger.statistics.sids import drifted
 from diger.statistics.verdict import BOUND, MIN_SEEDS, Claim
 from diger.text import and_list
 
@@ -166,7 +164,7 @@ def _why(
     rows = summary[summary["dataset"] == claim.dataset]
     by_group = rows.set_index("group", drop=False)
     parts = []
-    moved = _moved(of_group(by_group.loc[claim.groups[1], "group"]))
+    moved = drifted(of_group(by_group.loc[claim.groups[1], "group"]))
     if moved is not None:
         parts.append(f"{moved:.0%} of items changed their SID")
     sasrec = None
@@ -221,14 +219,3 @@ def _change(claims: Sequence[Claim], summary: pd.DataFrame) -> tuple[str, tuple[
     if enough:
         said.append(f"enough to show {BOUND:.0%} on {and_list(enough)}")
     return "; ".join(said) or "more seeds would only narrow the intervals", tuple(parts)
-
-
-def _moved(bundles: Sequence[Bundle]) -> float | None:
-    """Share of items whose SID changed in joint training, mean over seeds."""
-    shares = []
-    for bundle in bundles:
-        items = bundle.items
-        if items is None or tables.sids(items, "start") is None:
-            continue
-        shares.append(float(changes(items).iloc[0]["share"]))  # all items, the whole SID
-    return float(np.mean(shares)) if shares else None

@@ -7,6 +7,8 @@ the most popular fifth of the catalogue, tail the rest, as everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -40,12 +42,17 @@ def changes(items: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["part", "level", "items", "changed", "share"])
 
 
-def drifted(bundle: Bundle) -> float:
-    """Share of items with another SID than at the start, in the selected model; 0 if fixed."""
-    history = bundle.history
-    if history is None or "drift" not in history:
-        return 0.0
-    return float(history.loc[history["epoch"] == bundle.about.selected_epoch, "drift"].sum())
+def drifted(bundles: Sequence[Bundle]) -> float | None:
+    """Share of items with another SID than at the start, in the selected model, mean over bundles.
+
+    None where no bundle's SIDs could change.
+    """
+    shares = [
+        float(b.history.set_index("epoch")["drift"].get(b.about.selected_epoch, np.nan))
+        for b in bundles
+        if b.history is not None and "drift" in b.history
+    ]
+    return float(np.mean(shares)) if shares else None
 
 
 def told(bundle: Bundle) -> pd.Series:
