@@ -30,6 +30,7 @@ from diger.study.table import collect
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]  # the windows are no packages of the environment
 
+import single_arms  # noqa: E402  a command beside the pages, as this one
 from dashboard.kept import FILE, Kept  # noqa: E402
 from dashboard.library import Library  # noqa: E402
 from dashboard.panel import Lens, build  # noqa: E402
@@ -40,7 +41,10 @@ from dashboard.view import METRICS, View  # noqa: E402
 
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("results", "content", "experiment", "epochs", "films")),
+    *(
+        f"docs/{name}.md"
+        for name in ("results", "content", "experiment", "epochs", "ablations", "films")
+    ),
 )
 TITLES = {
     "beauty": "Beauty",
@@ -296,7 +300,10 @@ def _kept(bundle: Bundle) -> int:
 
 MOVED = (
     "detached",
+    "detached-unscaled",
     "differentiable",
+    "differentiable-unscaled",
+    *single_arms.SHIPPED[3:],
     "fused-detached",
     "fused-differentiable",
     "mapped",
@@ -332,6 +339,44 @@ def _at(found: list[Bundle], epoch: int, moves: bool) -> str:
     drift, shared = (np.mean([row[name] for row in at]) for name in ("drift", "collisions"))
     effective = np.mean([code[epoch, 1] for code in codes])
     return f"{100 * drift:.0f} % / {effective:.0f} / {nats} / {shared:,.0f}"
+
+
+@cache
+def _single() -> pd.DataFrame:
+    """`single_arms.epochs` of every single arm, from its bundle or from the table."""
+    shipped = single_arms.found(ROOT / "checkpoints", list(single_arms.SHIPPED))
+    return pd.concat([shipped, pd.read_parquet(single_arms.TABLE)])
+
+
+def singles() -> str:
+    """Every single arm at the epoch that was kept."""
+    lines, kept = [], _single().query("kept").set_index("arm")
+    for asks, arms in single_arms.ARMS.items():
+        lines += [[f"*{asks}*", *[""] * 6]] if asks else []
+        for arm, what in arms.items():
+            row = kept.loc[arm]
+            codes = " / ".join(f"{row[f'codes_{level}']:.0f}" for level in (1, 2, 3))
+            drift = f"{100 * row['drift']:.0f} %" if row["drift"] > 0 else "0 %"
+            figures = (number(row["validation"]), number(row["test"]), drift, codes)
+            lines.append([f"`{arm}`", what, *figures, f"{row['nats']:.2f}"])
+    head = ["arm", "what", "validation", "test", "changed SIDs", "effective codes", "nats told"]
+    return table(head, lines)
+
+
+def singles_over_epochs() -> str:
+    """The single arms without a bundle, whose SIDs may move, as `over_epochs`."""
+    rows, epochs = [], (1, 5, 10, 15, 20)
+    for arm, of in pd.read_parquet(single_arms.TABLE).groupby("arm", sort=False):
+        if of["drift"].isna().all():
+            continue
+        kept, at = of[of["kept"]].iloc[0], of.set_index("epoch")
+        cells = [
+            f"{100 * row['drift']:.0f} % / {row['codes_1']:.0f} / {row['collisions']:,.0f}"
+            for row in (at.loc[epoch] for epoch in epochs if epoch in at.index)
+        ]
+        blank = [""] * (len(epochs) - len(cells))
+        rows.append([f"`{arm}`", *cells, *blank, f"{kept['nats']:.2f} ({kept['epoch']})"])
+    return table(["arm", *(f"epoch {epoch}" for epoch in epochs), "nats told (epoch)"], rows)
 
 
 def rare() -> str:
@@ -384,6 +429,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "ladder": ladder,
     "everywhere": everywhere,
     **{f"epochs-{dataset}": partial(over_epochs, dataset) for dataset in TITLES},
+    "singles": singles,
+    "epochs-singles": singles_over_epochs,
     "rare": rare,
     "films": films,
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from diger.bundle.documents import headline
@@ -14,7 +16,8 @@ from diger.bundle.reader import Bundle
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-import tables  # noqa: E402  a command beside the pages, not a package
+import single_arms  # noqa: E402  commands beside the pages, not packages
+import tables  # noqa: E402
 
 
 def numbers(text: str) -> list[float]:
@@ -46,25 +49,40 @@ def test_how_far_under_the_published_figures():
     assert said and [float(one) for one in said.groups()] == pytest.approx(under, abs=0.6)
 
 
-def ablations() -> list[list[str]]:
-    """Rows of the table of single arms in docs/ablations.md."""
-    lines = (ROOT / "docs" / "ablations.md").read_text().splitlines()
-    return [[c.strip() for c in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
+def test_the_single_arms_are_kept_as_their_bundles_had_them(tmp_path):
+    arm = "ste"  # has a bundle
+    rows = single_arms.found(ROOT / "checkpoints", [arm, "no such arm"])
+    bundle = Bundle.open(ROOT / "checkpoints" / f"scientific-{arm}-s0", verify=False)
+    assert list(rows["epoch"]) == list(bundle.history["epoch"])
+    assert list(rows["drift"]) == list(bundle.history["drift"])
+    kept = rows[rows["kept"]]
+    assert list(kept["epoch"]) == [bundle.about.selected_epoch]
+    for split in ("validation", "test"):
+        assert kept[split].item() == headline(bundle.metrics, split)["metrics"]["ndcg@10"]
+    last = bundle.levels[bundle.levels["epoch"] == bundle.about.selected_epoch]
+    codes = list(last.sort_values("level")["perplexity"])
+    assert list(kept[["codes_1", "codes_2", "codes_3"]].iloc[0]) == codes
 
 
-@pytest.mark.parametrize("row", ablations(), ids=lambda row: row[0])
-def test_a_row_of_the_ablations_is_its_bundles(row):
-    arm, _, validation, test, drift, codes = row
-    bundle = Bundle.open(ROOT / "checkpoints" / f"scientific-{arm.strip('`')}-s0", verify=False)
-    for split, shown in (("validation", validation), ("test", test)):
-        result = headline(bundle.metrics, split)
-        assert float(shown) == pytest.approx(result["metrics"]["ndcg@10"], abs=5.1e-5)
-    epoch, history, levels = bundle.config["selected_epoch"], bundle.history, bundle.levels
-    moved = history.loc[history["epoch"] == epoch, "drift"].item() if "drift" in history else 0.0
-    assert float(drift.removesuffix(" %")) == pytest.approx(100 * moved, abs=0.51)
-    last = levels[levels["epoch"] == min(epoch, levels["epoch"].max())].sort_values("level")
-    effective = [float(number) for number in codes.split("/")]
-    assert effective == pytest.approx(list(last["perplexity"]), abs=0.51)
+def test_single_arms_run_again_replace_their_rows(monkeypatch, tmp_path):
+    before = pd.read_parquet(single_arms.TABLE)
+    assert set(before["arm"]) | set(single_arms.SHIPPED) == {
+        arm for arms in single_arms.ARMS.values() for arm in arms
+    }
+    again = tmp_path / "checkpoints" / "scientific-light-s0"
+    shutil.copytree(ROOT / "checkpoints" / "scientific-ste-s0", again)
+    (tmp_path / "docs").mkdir()
+    table = shutil.copy(single_arms.TABLE, tmp_path / "docs")
+    monkeypatch.setattr(single_arms, "FOLDER", tmp_path / "docs")
+    monkeypatch.setattr(single_arms, "TABLE", Path(table))
+    assert single_arms.main() == 0
+    after = pd.read_parquet(table)
+    assert list(after["arm"].unique()) == list(before["arm"].unique())
+    of = after[after["arm"] == "light"].drop(columns="arm").reset_index(drop=True)
+    ste = single_arms.found(ROOT / "checkpoints", ["ste"]).drop(columns="arm")
+    pd.testing.assert_frame_equal(of, ste, check_dtype=False)
+    others = [rows[rows["arm"] != "light"].reset_index(drop=True) for rows in (before, after)]
+    pd.testing.assert_frame_equal(*others)
 
 
 def test_what_behaviour_adds_is_said_in_words():
