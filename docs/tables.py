@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]  # the windows are no packages of the environment
 
 import single_arms  # noqa: E402  a command beside the pages, as this one
+
 from dashboard.kept import FILE, Kept  # noqa: E402
 from dashboard.library import Library  # noqa: E402
 from dashboard.panel import Lens, build  # noqa: E402
