@@ -407,7 +407,7 @@ def test_with_one_method_alone_the_other_column_says_what_to_do(bundles, view):
     assert "Fixed names never move" in explore.show(library, View(explore="map"))
     restored = page._restore("?dataset=toy&right=toy-differentiable-s0")
     assert "which is not here" in restored[page.banner]
-    assert restored[page.explore.side]["choices"] == [("● static", "left")]
+    assert restored[page.explore.side]["choices"] == [("● Fixed names · static", "left")]
 
 
 def test_every_page_shows_hostile_text_as_text(library, shelf, view):

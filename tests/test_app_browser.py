@@ -400,7 +400,7 @@ def test_between_start_and_end_what_moved_flies(visit, joint_from_static):
     before = one.evaluate(place)
     page.get_by_role("button", name="Watch them move").click()
     expect(page.locator(".map")).to_have_attribute("data-side", "after")
-    expect(page.get_by_label("▲ differentiable")).to_be_checked()
+    expect(page.get_by_label("▲ Learned names · differentiable")).to_be_checked()
     page.wait_for_timeout(2200)
     assert one.evaluate(place) != before
     assert one.bounding_box()["width"] > 5, "what is drawn anew is seen as large as before"

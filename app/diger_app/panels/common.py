@@ -9,10 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from diger.charts.methods import method_mark
 from diger.errors import DigerError
 from diger_app.library import Library
-from diger_app.render.text import attribute_json, notice, sentence
+from diger_app.render.text import attribute_json, called, notice, sentence
 from diger_app.shelf import Shelf
 from diger_app.theme import script
 from diger_app.view import View, written
@@ -108,11 +107,8 @@ def sid_model(shelf: Shelf, view: View) -> str:
 
 
 def side_choices(shelf: Shelf, view: View) -> list[tuple[str, str]]:
-    """The columns whose SIDs can be looked at, by method, for a radio."""
-    return [
-        (f"{method_mark(shelf.sources[name].method)} {shelf.sources[name].method}", side)
-        for side, name in sid_columns(shelf, view).items()
-    ]
+    """The columns whose SIDs can be looked at, called as in Recommend, for a radio."""
+    return [(called(shelf, name), side) for side, name in sid_columns(shelf, view).items()]
 
 
 def history_ids(value: object) -> tuple[tuple[str, ...], str]:

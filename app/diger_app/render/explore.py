@@ -10,12 +10,12 @@ from diger.charts.methods import method_colour
 from diger.explain.layout import squarify
 from diger.explain.prefixes import Neighbours, children, neighbours, rows_under
 from diger_app.render.text import (
+    arm,
     beside,
     chips,
     esc,
     hue,
     item_button,
-    method,
 )
 from diger_app.service import words_for
 from diger_app.shelf import Loaded, Shelf
@@ -110,7 +110,7 @@ def _item_column(
             moved = '<p class="muted">kept its codes in joint training</p>'
     return (
         f'<section class="side" style="--method:{method_colour(loaded.method)}">'
-        f'<header class="side-head"><h3>{method(loaded.method)}</h3>'
+        f'<header class="side-head"><h3>{arm(loaded.method)}</h3>'
         f'<span class="bundle">{esc(loaded.name, 60)}</span></header>'
         f'<div class="side-body"><p class="own-sid">{chips(loaded.sids[row])}</p>{moved}'
         f"{''.join(body)}</div></section>"
@@ -222,11 +222,11 @@ def _breadcrumb(shelf: Shelf, loaded: Loaded, prefix: Sequence[int], count: int)
         )
     level = len(prefix) + 1
     last = level > loaded.codes.shape[1]
-    what = f"{count} item{'s' if count != 1 else ''}" + ("" if last else f", by code {level}")
+    what = f"{count:,} item{'s' if count != 1 else ''}" + ("" if last else f", by code {level}")
     return (
         f'<nav class="breadcrumb" aria-label="prefix" data-here="{"-".join(map(str, prefix))}">'
         f"<ol>{''.join(steps)}</ol>"
-        f'<p class="muted">{method(loaded.method)} {what}</p></nav>'
+        f'<p class="muted">{arm(loaded.method)} {what}</p></nav>'
     )
 
 
