@@ -94,9 +94,11 @@ def show_table(
         for name, form in formats.items()
         if name in table.columns and pd.api.types.is_numeric_dtype(table[name])
     }
-    for name in {"dataset", "arm"} & set(table.columns):  # no name is cut, on a phone either
-        longest = int(table[name].str.len().max())
-        config[name] = st.column_config.TextColumn(width=min(330, 18 + 7 * longest))
+    # No name is cut, on a phone either; a setting's has few wide letters.
+    for name, letter in (("dataset", 7), ("arm", 7), ("setting", 6)):
+        if name in table:
+            longest = int(table[name].str.len().max())
+            config[name] = st.column_config.TextColumn(width=min(330, 18 + letter * longest))
     shown: pd.DataFrame | Styler = table
     if best is not None:
         shown = table.style.apply(lambda _: best.map(_BOLD.__getitem__), axis=None)

@@ -22,7 +22,7 @@ TABLE = FOLDER / "single_arms.parquet"
 # The arms by what they ask. Those in SHIPPED have bundles in checkpoints/, all others are in TABLE.
 SHIPPED = (
     *("static", "detached", "differentiable", "ste"),
-    *("sdud", "sdud-frqud", "no-decay", "no-noise", "gaussian", "tau-anneal", "cosine"),
+    *("sdud", "no-decay", "no-noise", "gaussian", "tau-anneal", "cosine"),
 )
 ARMS = {
     "": {

@@ -380,6 +380,35 @@ def singles_over_epochs() -> str:
     return table(["arm", *(f"epoch {epoch}" for epoch in epochs), "nats told (epoch)"], rows)
 
 
+AGAIN = {  # test ndcg@10 of a run's first bundle, which is in the history alone
+    "scientific-detached-s0": 0.0606,
+    "scientific-differentiable-s1": 0.0602,
+    "scientific-ste-s0": 0.0607,
+    "scientific-sdud-s0": 0.0595,
+    "scientific-no-decay-s0": 0.0624,
+    "scientific-no-noise-s0": 0.0622,
+    "scientific-gaussian-s0": 0.0604,
+    "scientific-tau-anneal-s0": 0.0622,
+    "scientific-cosine-s0": 0.0603,
+    "beauty-detached-s0": 0.0309,
+    "beauty-detached-unscaled-s0": 0.0306,
+    "beauty-differentiable-s0": 0.0315,
+    "beauty-differentiable-unscaled-s0": 0.0299,
+    "beauty-fused-differentiable-s0": 0.0309,
+    "yelp-differentiable-s0": 0.0141,
+    "films-detached-s0": 0.1162,
+}
+
+
+def again() -> str:
+    """Runs that were made twice: what the same seed came to."""
+    rows = []
+    for name, first in AGAIN.items():
+        now = metric(Bundle.open(ROOT / "checkpoints" / name, verify=False), "ndcg@10")
+        rows.append([f"`{name}`", number(first), number(now), f"{100 * (now / first - 1):+.1f} %"])
+    return table(["run", "first", "again", "change"], rows)
+
+
 def rare() -> str:
     """Recall@10 by how often the target was seen in training."""
     rows = []
@@ -432,6 +461,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"epochs-{dataset}": partial(over_epochs, dataset) for dataset in TITLES},
     "singles": singles,
     "epochs-singles": singles_over_epochs,
+    "again": again,
     "rare": rare,
     "films": films,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -77,9 +78,10 @@ def curves(lens: Lens) -> Panel:
     """Validation over epochs, both."""
     a, b = _two(lens)
     column = f"validation_{lens.view.metric}"
-    frame = stack([(a, a.name, 0), (b, b.name, 0)], schema.HISTORY, [column])
+    names = [(x, _short(x, other)) for x, other in ((a, b), (b, a))]
+    frame = stack([(x, name, 0) for x, name in names], schema.HISTORY, [column])
     chosen = pd.DataFrame(
-        [{"arm": x.name, "seed": 0, "epoch": x.about.selected_epoch} for x in (a, b)]
+        [{"arm": name, "seed": 0, "epoch": x.about.selected_epoch} for x, name in names]
     ).dropna()
     figure = curve_figure(frame, column, f"validation {lens.view.metric}", chosen=chosen)
     best = frame.dropna(subset=[column]).groupby("arm", sort=False)[column].max()
@@ -123,6 +125,13 @@ def _two(lens: Lens) -> tuple[Bundle, Bundle]:
     if first.hash == second.hash:
         raise DigerError("these are the same bundle: choose another")
     return first, second
+
+
+def _short(one: Bundle, other: Bundle) -> str:
+    """A bundle's name for the end of a line, which is narrow: not the dataset of both."""
+    shared = f"{one.about.dataset.name}-"
+    name = one.name.removeprefix(shared) if other.name.startswith(shared) else one.name
+    return re.sub(r"-(s\d+)$", r" \1", name)  # where a line may break
 
 
 def _p(lens: Lens, a: Bundle, b: Bundle, metric: str) -> float:
