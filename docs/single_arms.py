@@ -9,6 +9,7 @@ Arms without a bundle keep the rows they have. docs/tables.py makes the tables f
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +20,10 @@ from diger.statistics.sids import told
 
 FOLDER = Path(__file__).parent
 TABLE = FOLDER / "single_arms.parquet"
-# The arms by what they ask. Those in SHIPPED have bundles in checkpoints/, all others are in TABLE.
-SHIPPED = (
-    *("static", "detached", "differentiable", "ste"),
-    *("sdud", "no-decay", "no-noise", "gaussian", "tau-anneal", "cosine"),
-)
-ARMS = {
+# Arms in SHIPPED have bundles in checkpoints/, all others are in TABLE.
+VARIANTS = ("ste", "sdud", "no-decay", "no-noise", "gaussian", "tau-anneal", "cosine")
+SHIPPED = ("static", "detached", "differentiable", *VARIANTS)
+ARMS = {  # by what they ask
     "": {
         "static": "no SIDs move",
         "detached": "the tokenizer's own losses only",
@@ -83,7 +82,7 @@ def epochs(arm: str, bundle: Bundle) -> pd.DataFrame:
     """
     history = bundle.history.set_index("epoch")
     kept = history.index == bundle.about.selected_epoch
-    rows = pd.DataFrame({"arm": arm, "epoch": history.index, "kept": kept}).set_index("epoch")
+    rows = pd.DataFrame({"kept": kept}, index=history.index)
     for split in ("validation", "test"):
         value = headline(bundle.metrics, split)["metrics"]["ndcg@10"]
         rows[split] = pd.Series(float(value), history.index).where(kept)
@@ -94,10 +93,12 @@ def epochs(arm: str, bundle: Bundle) -> pd.DataFrame:
         codes = codes.reindex(history.index, method="ffill")
     rows[[f"codes_{level}" for level in (1, 2, 3)]] = codes[[1, 2, 3]].reindex(history.index)
     rows["nats"] = told(bundle)
-    return rows.reset_index()[["arm", *rows.columns.drop("arm").insert(0, "epoch")]]
+    rows = rows.reset_index()
+    rows.insert(0, "arm", arm)
+    return rows
 
 
-def found(folder: Path, arms: list[str]) -> pd.DataFrame:
+def found(folder: Path, arms: Sequence[str]) -> pd.DataFrame:
     """`epochs` of every arm that has a bundle in `folder`."""
     paths = {arm: folder / f"scientific-{arm}-s0" for arm in arms}
     frames = [
@@ -110,7 +111,7 @@ def main() -> int:
     """Replace the rows of the arms whose bundles are there."""
     arms = [arm for group in ARMS.values() for arm in group if arm not in SHIPPED]
     new = found(FOLDER.parent / "checkpoints", arms)
-    old = pd.read_parquet(TABLE) if TABLE.exists() else new.iloc[:0]
+    old = pd.read_parquet(TABLE)
     rows = pd.concat([old[~old["arm"].isin(new["arm"])], new])
     rows = rows.sort_values("arm", key=lambda a: a.map(arms.index), kind="stable")
     rows.to_parquet(TABLE, index=False)

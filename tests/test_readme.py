@@ -49,7 +49,7 @@ def test_how_far_under_the_published_figures():
     assert said and [float(one) for one in said.groups()] == pytest.approx(under, abs=0.6)
 
 
-def test_the_single_arms_are_kept_as_their_bundles_had_them(tmp_path):
+def test_the_single_arms_are_kept_as_their_bundles_had_them():
     arm = "ste"  # has a bundle
     rows = single_arms.found(ROOT / "checkpoints", [arm, "no such arm"])
     bundle = Bundle.open(ROOT / "checkpoints" / f"scientific-{arm}-s0", verify=False)
@@ -83,6 +83,17 @@ def test_single_arms_run_again_replace_their_rows(monkeypatch, tmp_path):
     pd.testing.assert_frame_equal(of, ste, check_dtype=False)
     others = [rows[rows["arm"] != "light"].reset_index(drop=True) for rows in (before, after)]
     pd.testing.assert_frame_equal(*others)
+
+
+def test_how_far_a_run_made_twice_differs():
+    said = re.search(
+        r"up to (\d+) % on Scientific and (\d+) % on Beauty",
+        " ".join((ROOT / "docs" / "experiment.md").read_text().split()),
+    )
+    rows = re.findall(r"`(scientific|beauty)-.* ([+-][\d.]+) %", tables.again())
+    for dataset, percent in zip(("scientific", "beauty"), said.groups(), strict=True):
+        most = max(abs(float(change)) for name, change in rows if name == dataset)
+        assert float(percent) == pytest.approx(most, abs=0.51)
 
 
 def test_what_behaviour_adds_is_said_in_words():
