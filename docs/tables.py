@@ -299,6 +299,9 @@ def _kept(bundle: Bundle) -> int:
     return min(bundle.about.selected_epoch or 0, int(bundle.levels["epoch"].max()))
 
 
+# Test ndcg@10 of the first of two runs, whose bundle is in the history alone (git log --
+# checkpoints/NAME).
+FIRST = ROOT / "docs" / "first_runs.json"
 MOVED = (
     "detached",
     "detached-unscaled",
@@ -332,14 +335,18 @@ def _at(found: list[Bundle], epoch: int, moves: bool) -> str:
     """A cell of `over_epochs`: the nats alone where SIDs are fixed, blank where no run went on."""
     if not found:
         return ""
-    nats = f"{np.mean([told(b)[epoch] for b in found]):.2f}"
+    nats = np.mean([told(b)[epoch] for b in found])
     if not moves:
-        return nats
+        return f"{nats:.2f}"
     at = [b.history.set_index("epoch").loc[epoch] for b in found]
     codes = [b.levels.set_index(["epoch", "level"])["perplexity"] for b in found]
     drift, shared = (np.mean([row[name] for row in at]) for name in ("drift", "collisions"))
     effective = np.mean([code[epoch, 1] for code in codes])
-    return f"{100 * drift:.0f} % / {effective:.0f} / {nats} / {shared:,.0f}"
+    return _cell(drift, effective, nats, shared)
+
+
+def _cell(drift: float, codes: float, nats: float, shared: float) -> str:
+    return f"{100 * drift:.0f} % / {codes:.0f} / {nats:.2f} / {shared:,.0f}"
 
 
 def singles() -> str:
@@ -365,44 +372,26 @@ def singles_over_epochs() -> str:
     for arm, of in pd.read_parquet(single_arms.TABLE).groupby("arm", sort=False):
         if of["drift"].isna().all():
             continue
-        kept, at = of[of["kept"]].iloc[0], of.set_index("epoch")
+        at = of.set_index("epoch")
         cells = [
-            f"{100 * row['drift']:.0f} % / {row['codes_1']:.0f} / {row['collisions']:,.0f}"
+            _cell(row["drift"], row["codes_1"], row["nats"], row["collisions"])
             for row in (at.loc[epoch] for epoch in epochs if epoch in at.index)
         ]
-        blank = [""] * (len(epochs) - len(cells))
-        rows.append([f"`{arm}`", *cells, *blank, f"{kept['nats']:.2f} ({kept['epoch']})"])
-    return table(["arm", *(f"epoch {epoch}" for epoch in epochs), "nats told (epoch)"], rows)
-
-
-# Test ndcg@10 of a run's first bundle, which is in the history alone: the last but one version of
-# its metrics.json (git log -- checkpoints/NAME/metrics.json).
-AGAIN = {
-    "scientific-detached-s0": 0.0606143,
-    "scientific-differentiable-s1": 0.0602475,
-    "scientific-ste-s0": 0.0607337,
-    "scientific-sdud-s0": 0.0594948,
-    "scientific-no-decay-s0": 0.0623732,
-    "scientific-no-noise-s0": 0.0621558,
-    "scientific-gaussian-s0": 0.0603898,
-    "scientific-tau-anneal-s0": 0.0622125,
-    "scientific-cosine-s0": 0.0603350,
-    "beauty-detached-s0": 0.0308605,
-    "beauty-detached-unscaled-s0": 0.0305827,
-    "beauty-differentiable-s0": 0.0314788,
-    "beauty-differentiable-unscaled-s0": 0.0298961,
-    "beauty-fused-differentiable-s0": 0.0308788,
-    "yelp-differentiable-s0": 0.0141045,
-    "films-detached-s0": 0.1162227,
-}
+        rows.append([f"`{arm}`", *cells, *[""] * (len(epochs) - len(cells))])
+    return table(["arm", *(f"epoch {epoch}" for epoch in epochs)], rows)
 
 
 def again() -> str:
     """Runs that were made twice: what the same seed came to."""
+    singles = pd.read_parquet(single_arms.TABLE).query("kept").set_index("arm")["test"]
+    now = {f"scientific-{arm}-s0": test for arm, test in singles.items()}
     rows = []
-    for name, first in AGAIN.items():
-        now = metric(Bundle.open(ROOT / "checkpoints" / name, verify=False), "ndcg@10")
-        rows.append([f"`{name}`", number(first), number(now), f"{100 * (now / first - 1):+.1f} %"])
+    for name, first in json.loads(FIRST.read_text()).items():
+        if name not in now:
+            bundle = Bundle.open(ROOT / "checkpoints" / name, verify=False)
+            now[name] = metric(bundle, "ndcg@10")
+        change = f"{100 * (now[name] / first - 1):+.1f} %"
+        rows.append([f"`{name}`", number(first), number(now[name]), change])
     return table(["run", "first", "again", "change"], rows)
 
 
