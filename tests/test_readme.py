@@ -85,6 +85,14 @@ def test_single_arms_run_again_replace_their_rows(monkeypatch, tmp_path):
     pd.testing.assert_frame_equal(*others)
 
 
+def test_what_is_said_of_single_arms_is_in_their_table():
+    prose, _, rows = (ROOT / "docs" / "ablations.md").read_text().partition("<!-- table")
+    test = dict(re.findall(r"\| `([\w-]+)` \|[^|]*\|[^|]*\| (\.\d{4})", rows))
+    said = re.findall(r"`([\w-]+)`[,:]\s(\.\d{4})", prose)
+    assert len(said) >= 4
+    assert {arm: figure for arm, figure in said} == {arm: test[arm] for arm, _ in said}
+
+
 def test_how_far_a_run_made_twice_differs():
     said = re.search(
         r"up to (\d+) % on Scientific and (\d+) % on Beauty",
