@@ -90,7 +90,7 @@ def test_what_is_said_of_single_arms_is_in_their_table():
     test = dict(re.findall(r"\| `([\w-]+)` \|[^|]*\|[^|]*\| (\.\d{4})", rows))
     said = re.findall(r"`([\w-]+)`[,:]\s(\.\d{4})", prose)
     assert len(said) >= 4
-    assert {arm: figure for arm, figure in said} == {arm: test[arm] for arm, _ in said}
+    assert dict(said) == {arm: test[arm] for arm, _ in said}
 
 
 def test_how_far_a_run_made_twice_differs():
