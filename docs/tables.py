@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -326,27 +326,19 @@ def over_epochs(dataset: str) -> str:
         moves = arm in MOVED
         found = [b for b in bundles(dataset, arm) if not moves or "target_entropy_1" in b.history]
         if found:
-            of_epochs = (_at([b for b in found if e in told(b)], e, moves) for e in epochs)
-            rows.append([f"`{arm}` ({len(found)})", *of_epochs])
+            every = pd.concat([single_arms.epochs(arm, bundle) for bundle in found])
+            rows.append([f"`{arm}` ({len(found)})", *_cells(every, epochs, moves)])
     return table(["arm", *(f"epoch {epoch}" for epoch in epochs)], rows)
 
 
-def _at(found: list[Bundle], epoch: int, moves: bool) -> str:
-    """A cell of `over_epochs`: the nats alone where SIDs are fixed, blank where no run went on."""
-    if not found:
-        return ""
-    nats = np.mean([told(b)[epoch] for b in found])
-    if not moves:
-        return f"{nats:.2f}"
-    at = [b.history.set_index("epoch").loc[epoch] for b in found]
-    codes = [b.levels.set_index(["epoch", "level"])["perplexity"] for b in found]
-    drift, shared = (np.mean([row[name] for row in at]) for name in ("drift", "collisions"))
-    effective = np.mean([code[epoch, 1] for code in codes])
-    return _cell(drift, effective, nats, shared)
-
-
-def _cell(drift: float, codes: float, nats: float, shared: float) -> str:
-    return f"{100 * drift:.0f} % / {codes:.0f} / {nats:.2f} / {shared:,.0f}"
+def _cells(rows: pd.DataFrame, epochs: Sequence[int], moves: bool = True) -> list[str]:
+    """Means of `single_arms.epochs`: the nats alone where SIDs are fixed; blank after the end."""
+    means = rows.groupby("epoch")[["drift", "codes_1", "nats", "collisions"]].mean()
+    cells = []
+    for drift, codes, nats, shared in means.reindex(epochs).itertuples(index=False):
+        words = f"{100 * drift:.0f} % / {codes:.0f} / {nats:.2f} / {shared:,.0f}"
+        cells.append("" if np.isnan(nats) else words if moves else f"{nats:.2f}")
+    return cells
 
 
 def singles() -> str:
@@ -372,12 +364,7 @@ def singles_over_epochs() -> str:
     for arm, of in pd.read_parquet(single_arms.TABLE).groupby("arm", sort=False):
         if of["drift"].isna().all():
             continue
-        at = of.set_index("epoch")
-        cells = [
-            _cell(row["drift"], row["codes_1"], row["nats"], row["collisions"])
-            for row in (at.loc[epoch] for epoch in epochs if epoch in at.index)
-        ]
-        rows.append([f"`{arm}`", *cells, *[""] * (len(epochs) - len(cells))])
+        rows.append([f"`{arm}`", *_cells(of, epochs)])
     return table(["arm", *(f"epoch {epoch}" for epoch in epochs)], rows)
 
 

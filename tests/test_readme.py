@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -90,7 +91,20 @@ def test_what_is_said_of_single_arms_is_in_their_table():
     test = dict(re.findall(r"\| `([\w-]+)` \|[^|]*\|[^|]*\| (\.\d{4})", rows))
     said = re.findall(r"`([\w-]+)`[,:]\s(\.\d{4})", prose)
     assert len(said) >= 4
-    assert dict(said) == {arm: test[arm] for arm, _ in said}
+    assert said == [(arm, test[arm]) for arm, _ in said]
+    kept = pd.read_parquet(single_arms.TABLE).query("kept").set_index("arm")
+    told = " ".join(prose.split())
+    moved = told[told.index("One gradient at a time") : told.index("So the labels")]
+    arms = ("history", "decoder", "alignment", "labels")
+    order = [f"only-{arm}" for arm in arms] + ["light"]
+    order += [f"light-{arm}" for arm in ("history", "alignment", "decoder", "labels")]
+    drift = [f"{100 * kept.loc[arm, 'drift']:.0f}" for arm in order]
+    assert re.findall(r"(\d+) %", moved) == drift
+    for arm in ("only-labels", "light-labels"):
+        assert "{:.0f} and {:.0f}".format(*kept.loc[arm, ["codes_2", "codes_3"]]) in told
+    first = json.loads(tables.FIRST.read_text())
+    for arm in ("continued", "plain-differentiable-1e-4"):
+        assert tables.number(first[f"scientific-{arm}-s0"]) in told
 
 
 def test_how_far_a_run_made_twice_differs():
